@@ -1,0 +1,40 @@
+package block
+
+import "sync"
+
+// call is a request somebody waits for.
+type call struct {
+	Request
+	done chan struct{}
+}
+
+var calls = sync.Pool{New: func() any {
+	c := &call{done: make(chan struct{}, 1)}
+	c.Done = func(*Request) { c.done <- struct{}{} }
+	return c
+}}
+
+// Do submits one request to d and waits for its end. It is for the control
+// path, background work and tests; the data path uses Submit.
+func Do(d Device, op Op, flags Flags, off, n int64, bufs ...[]byte) error {
+	c := calls.Get().(*call)
+	done := c.Done
+	c.Request = Request{Op: op, Flags: flags, Off: off, Len: n, Bufs: bufs, Done: done}
+	d.Submit(&c.Request)
+	<-c.done
+	err := c.Err
+	c.Request = Request{Done: done}
+	calls.Put(c)
+	return err
+}
+
+// ReadAt reads len(p) bytes at off.
+func ReadAt(d Device, p []byte, off int64) error { return Do(d, OpRead, 0, off, int64(len(p)), p) }
+
+// WriteAt writes p at off.
+func WriteAt(d Device, p []byte, off int64, flags Flags) error {
+	return Do(d, OpWrite, flags, off, int64(len(p)), p)
+}
+
+// Flush makes every write that has ended stable.
+func Flush(d Device) error { return Do(d, OpFlush, 0, 0, 0) }

@@ -1,0 +1,67 @@
+package lun
+
+import (
+	"time"
+
+	"sango/internal/bufpool"
+	"sango/internal/san"
+	"sango/internal/scsi"
+)
+
+// Task is one SCSI command on its way through the server. The transport makes
+// (and may pool) it, fills the first group of fields and calls Nexus.Admit;
+// from then until Transport.TaskDone it belongs to the device server, apart
+// from Out while OutLen bytes are being gathered.
+type Task struct {
+	// Filled by the transport before Admit.
+
+	LUN      [8]byte       // as in the PDU
+	Tag      uint32        // the initiator task tag: unique among the nexus' tasks
+	CDB      [16]byte      // zero past the command's length
+	Attr     scsi.TaskAttr // task attribute
+	Read     bool          // the host expects data-in
+	Write    bool          // the host offers data-out
+	Expected uint32        // bytes the host expects to move, of whichever direction
+	Arrival  time.Time     // DESIGN R4(b): monotonic
+	Epoch    san.Epoch     // set by the unit at admission (DESIGN R2)
+	User     any           // the transport's own
+
+	// Set by Admit: the bytes of data-out that the command will use, at most
+	// Expected. The transport appends exactly these to Out, then calls Ready.
+	// With 0 there is no data phase and Ready must not be called.
+	OutLen int
+	Out    bufpool.List
+
+	// The outcome, valid at TaskDone.
+
+	Status scsi.Status
+	// Sense is sense data in the format the nexus is to get; empty unless Status
+	// is CHECK CONDITION.
+	Sense []byte
+	// In is data-in, already cut to Expected. The transport releases it.
+	In bufpool.List
+	// Want is the number of bytes that the command would move if the host's
+	// Expected were no limit: Want > Expected is a residual overflow of
+	// Want − Expected, Want < Expected an underflow of Expected − Want.
+	Want uint64
+	// Aborted: the task ended through task management or nexus loss; the
+	// transport sends no response for it (SAM-5 §5.3.1, TAS = 0).
+	Aborted bool
+
+	nexus    *Nexus
+	unit     *Unit
+	senseBuf [scsi.MaxSense]byte
+	taskState
+}
+
+// Transport is what carries the tasks of one nexus.
+type Transport interface {
+	// TaskDone hands a task back with its outcome. It is called exactly once
+	// per admitted task, from any goroutine, possibly before Admit or Ready
+	// returns, and must not block. When it is called the task can no longer
+	// touch the medium.
+	TaskDone(*Task)
+	// Drop asks the transport to end the session (TARGET COLD RESET, or the
+	// host's access was withdrawn). It must not block; Nexus.Detach follows.
+	Drop(reason string)
+}

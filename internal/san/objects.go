@@ -1,0 +1,63 @@
+package san
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Block sizes that a volume may have, in bytes.
+const (
+	BlockSize512  = 512
+	BlockSize4096 = 4096
+)
+
+// MaxVolumeSize is the largest volume, in bytes (64 TiB).
+const MaxVolumeSize = 64 << 40
+
+// Volume is a block address space and how hosts see it. The bytes live in its
+// driver; this is its record in the metadata store.
+type Volume struct {
+	ID            UUID      `json:"id"`
+	Name          string    `json:"name"`
+	Driver        string    `json:"driver"`         // "layered" or "mem"
+	Size          int64     `json:"size"`           // bytes, a multiple of BlockSize
+	BlockSize     int       `json:"block_size"`     // bytes: 512 or 4096
+	PhysicalBlock int       `json:"physical_block"` // bytes, ≥ BlockSize
+	ReadOnly      bool      `json:"read_only,omitempty"`
+	Removable     bool      `json:"removable,omitempty"`
+	Adopted       string    `json:"adopted,omitempty"` // raw file or device used as the lowest layer
+	NAA           uint64    `json:"naa"`               // locally assigned NAA (type 3), unique in the store
+	Created       time.Time `json:"created"`
+}
+
+// Target is an iSCSI target and its LUN map.
+type Target struct {
+	Name  string          `json:"name"` // IQN
+	LUNs  map[LUN]Mapping `json:"luns,omitempty"`
+	Hosts []string        `json:"hosts,omitempty"` // names of hosts that may log in; empty: see Open
+	Open  bool            `json:"open,omitempty"`  // any initiator may log in (demo)
+	Auth  []CHAP          `json:"auth,omitempty"`  // accounts, any of which an Open target accepts; empty: no authentication
+}
+
+// Mapping puts a volume at a LUN of a target.
+type Mapping struct {
+	Volume UUID     `json:"volume"`
+	Hosts  []string `json:"hosts,omitempty"` // names of hosts that see it; empty: every host of the target
+}
+
+// CHAP is one or two CHAP accounts (RFC 7143 §12.1). Secrets are 12 bytes or
+// longer.
+type CHAP struct {
+	User         string `json:"user"`
+	Secret       string `json:"secret"`
+	MutualUser   string `json:"mutual_user,omitempty"` // what the target answers as
+	MutualSecret string `json:"mutual_secret,omitempty"`
+}
+
+// Host is a machine that consumes volumes.
+type Host struct {
+	Name    string         `json:"name"`
+	IQN     string         `json:"iqn"`
+	Allowed []netip.Prefix `json:"allowed,omitempty"` // source addresses; empty: any
+	Auth    []CHAP         `json:"auth,omitempty"`    // accounts, any of which lets the host in; empty: no authentication asked
+}
