@@ -25,10 +25,11 @@ func NewUUID() UUID {
 // ParseUUID reads the canonical 8-4-4-4-12 form.
 func ParseUUID(s string) (UUID, error) {
 	var u UUID
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+	digits := strings.ReplaceAll(s, "-", "")
+	if len(s) != 36 || len(digits) != 32 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return u, fmt.Errorf("uuid %q: want the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", s)
 	}
-	if _, err := hex.Decode(u[:], []byte(strings.ReplaceAll(s, "-", ""))); err != nil {
+	if _, err := hex.Decode(u[:], []byte(digits)); err != nil {
 		return UUID{}, fmt.Errorf("uuid %q: %w", s, err)
 	}
 	return u, nil
