@@ -14,6 +14,12 @@ const (
 // MaxVolumeSize is the largest volume, in bytes (64 TiB).
 const MaxVolumeSize = 64 << 40
 
+// The drivers of volumes.
+const (
+	DriverLayered = "layered" // files in the node's directory
+	DriverMem     = "mem"     // memory: gone when the process ends
+)
+
 // Volume is a block address space and how hosts see it. The bytes live in its
 // driver; this is its record in the metadata store.
 type Volume struct {
