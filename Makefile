@@ -1,0 +1,108 @@
+# Sango: the commands of everyday work. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+GO       ?= go
+TOOLS    := .cache/tools
+PKG      ?= ./...
+FUZZTIME ?= 10m
+ROUNDS   ?= 50
+COUNT    ?= 6
+DIR      ?=
+export GOFLAGS ?= -buildvcs=false
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sango
+	@mkdir -p bin
+	$(GO) build -o bin/sango ./cmd/sango
+
+.PHONY: demo
+demo: build ## serve a 1 GiB volume over iSCSI on this machine, and prove it with a client (DIR=... keeps it)
+	@$(GO) run ./test/demo -sango bin/sango -dir '$(DIR)'
+
+.PHONY: test
+test: ## everything in its short form, on a fresh machine too; installs Debian packages when run as root
+	@test/all
+
+.PHONY: deps
+deps: ## install the Debian packages that the tests use as peers (as root)
+	@test/deps
+
+.PHONY: check
+check: vet lint unit ## what to run before a commit: vet, lint, unit tests
+
+.PHONY: vet
+vet:
+	$(GO) vet $(PKG)
+	$(GO) vet -tags invariants $(PKG)
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## linters, the import table and formatting
+	$(TOOLS)/golangci-lint run $(PKG)
+
+.PHONY: fmt
+fmt: $(TOOLS)/golangci-lint ## format the tree
+	$(TOOLS)/golangci-lint fmt $(PKG)
+
+.PHONY: unit
+unit: ## unit tests (PKG=./internal/lun/... for a part)
+	$(GO) test $(PKG)
+
+.PHONY: race
+race: ## unit tests under the race detector, with buffers poisoned on release
+	$(GO) test -race -tags invariants $(PKG)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10m) each
+	@test/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Go benchmarks, COUNT (6) runs each, into .cache/bench; compared with the last run
+	@test/bench $(COUNT)
+
+.PHONY: conformance
+conformance: build ## all 230 tests of iscsi-test-cu on every kind of LUN (TEST=Family.Test for one, with its output)
+	$(GO) run ./test/conformance -sango bin/sango $(if $(TEST),-v $(TEST))
+
+.PHONY: clients
+clients: build ## qemu-img, qemu-io and the libiscsi tools against a running target
+	$(GO) run ./test/clients -sango bin/sango
+
+.PHONY: crash
+crash: build ## kill -9 under verified load, ROUNDS (50) times
+	$(GO) run ./test/crash -sango bin/sango -rounds $(ROUNDS)
+
+.PHONY: vm
+vm: build ## a real Linux kernel (in QEMU): open-iscsi, dm-multipath, filesystems, sg3-utils
+	$(GO) run ./test/vm -sango bin/sango
+
+.PHONY: vuln
+vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what is built in
+	$(TOOLS)/govulncheck ./...
+
+.PHONY: generate
+generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-connect-go ## the code made from the service definition
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(GO) generate ./...
+
+.PHONY: tools
+tools: $(addprefix $(TOOLS)/,buf protoc-gen-go protoc-gen-connect-go golangci-lint gofumpt benchstat govulncheck) ## build the pinned tools
+
+.PHONY: clean
+clean: ## remove what was built (downloads and the guest image stay in .cache)
+	rm -rf bin .cache/bench
+
+# The tools are built on demand, at the versions that tools/go.mod and tools/buf/go.mod pin.
+
+$(TOOLS)/buf: tools/buf/go.mod
+	@mkdir -p $(TOOLS)
+	cd tools/buf && $(GO) build -o ../../$@ github.com/bufbuild/buf/cmd/buf
+
+$(TOOLS)/%: tools/go.mod
+	@mkdir -p $(TOOLS)
+	cd tools && $(GO) build -o ../$@ "$$(awk '$$1 ~ "/$*$$" {print $$1; exit}' go.mod)"
