@@ -1,9 +1,116 @@
 package lun
 
-import "sango/internal/scsi"
+import (
+	"errors"
+
+	"sango/internal/block"
+	"sango/internal/bufpool"
+	"sango/internal/scsi"
+)
+
+// phase is where a task is on its way. It is guarded by the lock of the
+// task's itl.
+type phase uint8
+
+const (
+	phaseNone      phase = iota // not admitted, or ended
+	phaseGathering              // data-out is being gathered
+	phaseHeld                   // complete, waits for older tasks of its nexus
+	phaseEntered                // handed to the unit
+)
+
+// lockMode says how a task's range keeps others away.
+type lockMode uint8
+
+const (
+	lockNone      lockMode = iota // no range
+	lockRead                      // excludes overlapping lockExclusive
+	lockWrite                     // excludes overlapping lockWrite and lockExclusive
+	lockExclusive                 // excludes every other overlapping range
+)
 
 // taskState is the device server's own part of a Task.
-type taskState struct{}
+type taskState struct {
+	cmd *command
+	itl *itl
+
+	phase   phase
+	doomed  bool // its LUN is gone: it ends as soon as its data-out is there
+	killed  bool // aborted while it ran
+	started bool // in the unit: executing, not waiting for others
+
+	// mayBlock tells a handler whether it runs on a worker.
+	mayBlock bool
+
+	// What parse found in the CDB. need is the number of bytes of data-out that
+	// the command uses if the host offers them; [off, end) is the range of bytes
+	// it locks.
+	need     int
+	lock     lockMode
+	off, end int64
+	// For the families' own use between parse and run.
+	lba    uint64
+	blocks uint64
+	arg    uint64
+
+	prev, next   *Task // tasks of the itl, in order of admission
+	uprev, unext *Task // tasks of the unit: started, dormant, or queued for a worker
+	seq          uint64
+	startSeq     uint64
+	waits        int
+	fences       []*fence // who waits for the end of this task
+
+	req block.Request
+}
+
+// errPending is returned by Task.start: the end of the I/O ends the task.
+var errPending = errors.New("lun: I/O pending")
+
+// errConflict ends a task with RESERVATION CONFLICT.
+var errConflict = errors.New("lun: reservation conflict")
+
+// span notes that the command locks n bytes at off.
+func (t *Task) span(mode lockMode, off, n int64) {
+	if n > 0 {
+		t.lock, t.off, t.end = mode, off, off+n
+	}
+}
+
+// room returns how many bytes of data-in the host takes at most.
+func (t *Task) room() int {
+	if !t.Read {
+		return 0
+	}
+	return int(t.Expected)
+}
+
+// reply makes data the data-in of t: cut to the allocation length of the CDB,
+// which sets Want, and to what the host expects.
+func (t *Task) reply(data []byte, alloc int) {
+	data = data[:min(len(data), alloc)]
+	t.Want = uint64(len(data))
+	data = data[:min(len(data), t.room())]
+	for len(data) > 0 {
+		b := bufpool.Get(min(len(data), bufpool.MaxPooled))
+		n := copy(b.B, data)
+		data = data[n:]
+		t.In.Append(b)
+	}
+}
+
+// outBytes returns the data-out of t in one piece, at most max bytes of it;
+// for parameter lists.
+func (t *Task) outBytes(max int) []byte {
+	vec := t.Out.Vec()
+	if len(vec) == 1 {
+		return vec[0][:min(len(vec[0]), max)]
+	}
+	b := make([]byte, 0, min(t.Out.Len(), max))
+	for _, v := range vec {
+		b = append(b, v[:min(len(v), max-len(b))]...)
+	}
+	return b
+}
 
 // Ready tells that the data-out of t is complete: it runs. It does nothing if
 // the task was aborted meanwhile.

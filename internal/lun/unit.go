@@ -1,6 +1,8 @@
 package lun
 
 import (
+	"fmt"
+
 	"sango/internal/block"
 	"sango/internal/san"
 )
@@ -12,12 +14,20 @@ type Unit struct {
 	dev   block.Device
 	store UnitStore
 	o     UnitOptions
+	table *table
+	guard guard
 }
 
 // NewUnit returns a unit that serves dev as v. The unit owns dev from then on:
 // Close closes it.
 func NewUnit(v san.Volume, dev block.Device, st UnitStore, o UnitOptions) (*Unit, error) {
-	return &Unit{vol: v, dev: dev, store: st, o: o.withDefaults()}, nil
+	u := &Unit{vol: v, dev: dev, store: st, o: o.withDefaults()}
+	u.table = newTable(u)
+	var err error
+	if u.guard, err = newGuard(u); err != nil {
+		return nil, fmt.Errorf("volume %s: reservations: %w", v.Name, err)
+	}
+	return u, nil
 }
 
 // Volume returns the record that the unit was made from.
