@@ -25,6 +25,7 @@ const (
 	ASCCopyTargetOverrun             ASC = 0x0d05 // COPY TARGET DEVICE DATA OVERRUN
 	ASCInvalidFieldInCommandInfoUnit ASC = 0x0e03 // INVALID FIELD IN COMMAND INFORMATION UNIT
 	ASCUnrecoveredReadError          ASC = 0x1100 // UNRECOVERED READ ERROR
+	ASCWriteAfterSanitize            ASC = 0x1115 // WRITE AFTER SANITIZE REQUIRED
 	ASCParameterListLength           ASC = 0x1a00 // PARAMETER LIST LENGTH ERROR
 	ASCMiscompare                    ASC = 0x1d00 // MISCOMPARE DURING VERIFY OPERATION
 	ASCInvalidOpCode                 ASC = 0x2000 // INVALID COMMAND OPERATION CODE
@@ -108,6 +109,7 @@ var ascNames = map[ASC]string{
 	ASCCopyTargetOverrun:             "COPY TARGET DEVICE DATA OVERRUN",
 	ASCInvalidFieldInCommandInfoUnit: "INVALID FIELD IN COMMAND INFORMATION UNIT",
 	ASCUnrecoveredReadError:          "UNRECOVERED READ ERROR",
+	ASCWriteAfterSanitize:            "WRITE AFTER SANITIZE REQUIRED",
 	ASCParameterListLength:           "PARAMETER LIST LENGTH ERROR",
 	ASCMiscompare:                    "MISCOMPARE DURING VERIFY OPERATION",
 	ASCInvalidOpCode:                 "INVALID COMMAND OPERATION CODE",
