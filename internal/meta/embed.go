@@ -1,0 +1,116 @@
+package meta
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// walSegment is the size of a piece of etcd's write-ahead log, in bytes. etcd
+// allocates one or two ahead; its default of 64 MiB is much for a small disk.
+const walSegment = 8 << 20
+
+var walOnce sync.Once
+
+// startEmbedded runs a cluster of one etcd member in dir. It listens on
+// nothing: the client calls the server's functions. The caller must hold the
+// node's own lock on the directory, because a second etcd on the same files
+// would wait for the first for ever.
+func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *clientv3.Client, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("metadata directory: %w", err)
+	}
+	walOnce.Do(func() { wal.SegmentSizeBytes = walSegment })
+	cfg := embed.NewConfig()
+	cfg.Name = "sango"
+	cfg.Dir = filepath.Join(dir, "etcd")
+	cfg.ListenPeerUrls, cfg.ListenClientUrls = nil, nil
+	// A member has addresses in its records even when nobody can call them.
+	nowhere := url.URL{Scheme: "unix", Host: "sango"}
+	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
+	cfg.InitialCluster = cfg.Name + "=" + nowhere.String()
+	cfg.InitialClusterToken = "sango"
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, "10000"
+	cfg.MaxTxnOps = maxTxnOps
+	cfg.MaxRequestBytes = 8 << 20
+	cfg.UnsafeNoFsync = o.NoSync
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{log: o.Log}))
+	e, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, nil, fmt.Errorf("metadata in %s: %w; if the files are damaged, restore the directory from a backup", dir, err)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+	case <-ctx.Done():
+		e.Close()
+		return nil, nil, fmt.Errorf("metadata in %s: not ready: %w", dir, ctx.Err())
+	case <-e.Server.StopNotify():
+		e.Close()
+		return nil, nil, fmt.Errorf("metadata in %s: etcd stopped during its start; the log says why", dir)
+	}
+	return e, v3client.New(e.Server), nil
+}
+
+// slogCore hands etcd's warnings and errors on to slog; its chatter below that
+// goes to debug.
+type slogCore struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+func (c *slogCore) Enabled(l zapcore.Level) bool {
+	return c.log.Enabled(context.Background(), level(l))
+}
+
+func (c *slogCore) With(f []zapcore.Field) zapcore.Core {
+	return &slogCore{log: c.log, fields: append(c.fields[:len(c.fields):len(c.fields)], f...)}
+}
+
+func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range c.fields {
+		f.AddTo(enc)
+	}
+	for _, f := range fields {
+		f.AddTo(enc)
+	}
+	attrs := make([]slog.Attr, 0, len(enc.Fields)+1)
+	attrs = append(attrs, slog.String("part", "etcd"))
+	for k, v := range enc.Fields {
+		attrs = append(attrs, slog.Any(k, v))
+	}
+	c.log.LogAttrs(context.Background(), level(e.Level), e.Message, attrs...)
+	return nil
+}
+
+func (c *slogCore) Sync() error { return nil }
+
+// level maps etcd's levels: what it calls information is detail to us, and
+// most of its warnings concern a cluster that is not there.
+func level(l zapcore.Level) slog.Level {
+	switch {
+	case l >= zapcore.ErrorLevel:
+		return slog.LevelError
+	case l == zapcore.WarnLevel:
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}

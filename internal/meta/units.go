@@ -1,0 +1,91 @@
+package meta
+
+import (
+	"context"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"sango/internal/san"
+)
+
+// UnitState keeps what one logical unit must remember across restarts: its
+// reservations, saved mode pages and a sanitize operation (it is the
+// lun.UnitStore of a volume). Each change is guarded by the value that was
+// last loaded or saved through the same UnitState, and by the volume's
+// existence: one that does not know the latest value changes nothing.
+type UnitState struct {
+	s  *Store
+	id san.UUID
+
+	mu   sync.Mutex       // guards seen, and makes changes one at a time
+	seen map[string]int64 // name → mod revision, 0: absent
+}
+
+// Unit returns the state of a volume's unit.
+func (s *Store) Unit(id san.UUID) *UnitState {
+	return &UnitState{s: s, id: id, seen: map[string]int64{}}
+}
+
+func (u *UnitState) key(name string) string { return prefix + "units/" + u.id.String() + "/" + name }
+
+// Load returns what was saved under name, nil if nothing was.
+func (u *UnitState) Load(name string) ([]byte, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.load(name)
+}
+
+func (u *UnitState) load(name string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	resp, err := u.s.kv.Get(ctx, u.key(name))
+	if err != nil {
+		return nil, storeErr(err, false)
+	}
+	if len(resp.Kvs) == 0 {
+		u.seen[name] = 0
+		return nil, nil
+	}
+	u.seen[name] = resp.Kvs[0].ModRevision
+	return resp.Kvs[0].Value, nil
+}
+
+// Save keeps b under name, durably and in place of what was there; nil
+// forgets it. On ErrUnknown the outcome is open: the caller must Load before
+// it goes on. ErrRefused: somebody else changed the value, or the volume is
+// gone.
+func (u *UnitState) Save(name string, b []byte) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, known := u.seen[name]; !known {
+		if _, err := u.load(name); err != nil {
+			return err
+		}
+	}
+	op := clientv3.OpPut(u.key(name), string(b))
+	if b == nil {
+		if u.seen[name] == 0 {
+			return nil
+		}
+		op = clientv3.OpDelete(u.key(name))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	resp, err := u.s.kv.Txn(ctx).If(
+		clientv3.Compare(clientv3.ModRevision(u.key(name)), "=", u.seen[name]),
+		clientv3.Compare(clientv3.CreateRevision(prefix+"volumes/"+u.id.String()), ">", 0),
+	).Then(op).Commit()
+	if err != nil {
+		delete(u.seen, name)
+		return commitErr(err)
+	}
+	if !resp.Succeeded {
+		return san.Errorf(san.ErrRefused, "the %s of volume %s were changed by somebody else, or the volume is gone: load them again", name, u.id)
+	}
+	u.seen[name] = resp.Header.Revision
+	if b == nil {
+		u.seen[name] = 0
+	}
+	return nil
+}

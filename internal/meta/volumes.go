@@ -1,0 +1,164 @@
+package meta
+
+import (
+	"sango/internal/san"
+)
+
+// Pending marks a volume whose record and whose bytes do not agree yet,
+// because the process that changes them may die in between.
+type Pending string
+
+// What is being done to a pending volume. In both cases the bytes are to be
+// deleted when the node finds the mark at its start.
+const (
+	PendingCreate Pending = "create" // the bytes may be there, the record is not
+	PendingDelete Pending = "delete" // the record is gone, the bytes may be there
+)
+
+// Begin notes that the bytes of a new volume are about to be made. It fails
+// with ErrExists when the name is taken.
+func (tx *Tx) Begin(id san.UUID, name string) error {
+	if err := tx.nameFree(name); err != nil {
+		return err
+	}
+	return tx.put("pending/"+id.String(), PendingCreate)
+}
+
+// Settle removes the mark of a volume: its bytes are gone, and so is its
+// record.
+func (tx *Tx) Settle(id san.UUID) { tx.del("pending/" + id.String()) }
+
+// Pending lists the volumes that were left half created or half deleted.
+func (tx *Tx) Pending() (map[san.UUID]Pending, error) {
+	m := map[san.UUID]Pending{}
+	err := tx.list("pending/", func(rest string, value []byte) error {
+		id, err := san.ParseUUID(rest)
+		if err != nil {
+			return err
+		}
+		var p Pending
+		if err := decode("pending/"+rest, value, &p); err != nil {
+			return err
+		}
+		m[id] = p
+		return nil
+	})
+	return m, err
+}
+
+func (tx *Tx) nameFree(name string) error {
+	taken, err := tx.has("volume-names/" + name)
+	if err == nil && taken {
+		err = san.Errorf(san.ErrExists, "a volume named %s exists; choose another name", name)
+	}
+	return err
+}
+
+// CreateVolume adds the record of a volume whose bytes exist (after Begin),
+// and gives it its NAA designator. ErrExists: the name is taken.
+func (tx *Tx) CreateVolume(v *san.Volume) error {
+	if err := v.Check(); err != nil {
+		return err
+	}
+	if err := tx.nameFree(v.Name); err != nil {
+		return err
+	}
+	taken, err := tx.has("volumes/" + v.ID.String())
+	if err != nil {
+		return err
+	}
+	if taken {
+		return san.Errorf(san.ErrExists, "a volume with the id %s exists", v.ID)
+	}
+	if v.NAA, err = tx.newNAA(v.ID); err != nil {
+		return err
+	}
+	if err := tx.put("volume-names/"+v.Name, v.ID); err != nil {
+		return err
+	}
+	tx.Settle(v.ID)
+	return tx.put("volumes/"+v.ID.String(), v)
+}
+
+// Volume returns a volume by its id.
+func (tx *Tx) Volume(id san.UUID) (*san.Volume, error) {
+	var v san.Volume
+	found, err := tx.get("volumes/"+id.String(), &v)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, san.Errorf(san.ErrNotFound, "no volume has the id %s", id)
+	}
+	return &v, nil
+}
+
+// VolumeNamed returns a volume by its name.
+func (tx *Tx) VolumeNamed(name string) (*san.Volume, error) {
+	var id san.UUID
+	found, err := tx.get("volume-names/"+name, &id)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, san.Errorf(san.ErrNotFound, "there is no volume %s; 'sango volume list' shows what there is", name)
+	}
+	return tx.Volume(id)
+}
+
+// Volumes returns all volumes.
+func (tx *Tx) Volumes() ([]*san.Volume, error) {
+	var all []*san.Volume
+	err := tx.list("volumes/", func(rest string, value []byte) error {
+		var v san.Volume
+		if err := decode("volumes/"+rest, value, &v); err != nil {
+			return err
+		}
+		all = append(all, &v)
+		return nil
+	})
+	return all, err
+}
+
+// ResizeVolume sets the size, in bytes. Smaller is refused: hosts would lose
+// data that they still believe to have.
+func (tx *Tx) ResizeVolume(id san.UUID, size int64) error {
+	v, err := tx.Volume(id)
+	if err != nil {
+		return err
+	}
+	if err := san.CheckVolumeSize(v.Name, size, v.BlockSize); err != nil {
+		return err
+	}
+	if size < v.Size {
+		return san.Errorf(san.ErrRefused, "volume %s has %s and can't shrink to %s; create a smaller one and copy", v.Name, san.FormatSize(v.Size), san.FormatSize(size))
+	}
+	v.Size = size
+	return tx.put("volumes/"+id.String(), v)
+}
+
+// DeleteVolume removes the record and what its logical unit kept, and marks
+// the bytes for deletion. ErrRefused: a LUN maps it.
+func (tx *Tx) DeleteVolume(id san.UUID) error {
+	v, err := tx.Volume(id)
+	if err != nil {
+		return err
+	}
+	uses, err := tx.Mappings(id)
+	if err != nil {
+		return err
+	}
+	if len(uses) > 0 {
+		return san.Errorf(san.ErrRefused, "volume %s is mapped as LUN %d of %s; run 'sango target unmap %s %d' first", v.Name, uses[0].LUN, uses[0].Target, uses[0].Target, uses[0].LUN)
+	}
+	if err := tx.list("units/"+id.String()+"/", func(rest string, _ []byte) error {
+		tx.del("units/" + id.String() + "/" + rest)
+		return nil
+	}); err != nil {
+		return err
+	}
+	tx.del("volumes/" + id.String())
+	tx.del("volume-names/" + v.Name)
+	tx.del(naaKey(v.NAA))
+	return tx.put("pending/"+id.String(), PendingDelete)
+}
