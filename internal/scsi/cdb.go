@@ -20,9 +20,9 @@ func Op(c *CDB) OpCode { return OpCode(c[0]) }
 // Action returns the SERVICE ACTION field of c, byte 1 bits 4 to 0.
 func Action(c *CDB) ServiceAction { return ServiceAction(c[1] & 0x1f) }
 
-// Control returns the CONTROL byte of c, the last one of its length, and its
+// ControlByte returns the CONTROL byte of c, the last one of its length, and its
 // position (SAM-5 §5.2). Bit 2 is NACA.
-func Control(c *CDB) (value byte, at uint16) {
+func ControlByte(c *CDB) (value byte, at uint16) {
 	n := Op(c).CDBLen()
 	if n == 0 {
 		return 0, 0

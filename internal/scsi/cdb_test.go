@@ -139,7 +139,7 @@ func TestCDBLen(t *testing.T) {
 		}
 	}
 	c := cdbOf(t, "00 00 00 00 00 04")
-	if v, at := Control(c); v != 4 || at != 5 {
+	if v, at := ControlByte(c); v != 4 || at != 5 {
 		t.Errorf("control: got %#x at %d, want 4 at 5", v, at)
 	}
 }
