@@ -1,0 +1,63 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// packageOf says which Debian package brings a program.
+var packageOf = map[string]string{
+	"gcc":                "gcc",
+	"iscsi-test-cu":      "libiscsi-bin",
+	"iscsi-ls":           "libiscsi-bin",
+	"iscsi-inq":          "libiscsi-bin",
+	"iscsi-perf":         "libiscsi-bin",
+	"qemu-img":           "qemu-utils",
+	"qemu-io":            "qemu-utils",
+	"qemu-system-x86_64": "qemu-system-x86",
+	"cpio":               "cpio",
+	"apt-get":            "apt",
+	"dpkg-deb":           "dpkg",
+}
+
+// Need returns an error that names the packages of the programs that are not installed.
+func Need(programs ...string) error {
+	var missing []string
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			missing = append(missing, fmt.Sprintf("%s (Debian package %s)", p, packageOf[p]))
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("not installed: %s; run test/deps as root", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// Run runs a program and returns what it wrote, both streams together. The error, if any, carries that output too.
+func Run(ctx context.Context, timeout time.Duration, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return string(out), nil
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("no end within %v", timeout)
+	}
+	return string(out), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+}
+
+// Interruptible is a context that ends when the user interrupts the program, so that what it started is stopped.
+func Interruptible() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
