@@ -1,0 +1,63 @@
+package iscsi
+
+import "sango/internal/san"
+
+// identify reads the names from the first text of a login (RFC 7143 §6.3) and
+// asks the target about them.
+func (l *Login) identify(keys Keys) error {
+	id := Identity{TSIH: l.tsih, CID: l.cid}
+	initiator, ok := keys.Get(KeyInitiatorName)
+	if !ok {
+		return loginErrorf(LoginMissingParameter, "the first request has no InitiatorName")
+	}
+	if err := CheckName(initiator); err != nil {
+		return loginErrorf(LoginInitiatorError, "InitiatorName: %v", err)
+	}
+	switch kind, ok := keys.Get(KeySessionType); {
+	case !ok, kind == TypeNormal:
+	case kind == TypeDiscovery:
+		id.Discovery = true
+	default:
+		return loginErrorf(LoginBadSessionType, "SessionType %q is not known", clip(kind))
+	}
+	target, ok := keys.Get(KeyTargetName)
+	switch {
+	case ok:
+		if err := CheckName(target); err != nil {
+			return loginErrorf(LoginInitiatorError, "TargetName: %v", err)
+		}
+	case !id.Discovery:
+		return loginErrorf(LoginMissingParameter, "the first request of a normal session has no TargetName")
+	}
+	if id.Discovery && id.TSIH != 0 {
+		return loginErrorf(LoginCantInclude, "a discovery session has one connection only")
+	}
+	id.Initiator = san.InitiatorPort{Name: initiator, ISID: l.isid}
+	id.Target = target
+	id.Alias, _ = keys.Get(KeyInitiatorAlias)
+	l.identity, l.identified = id, true
+	l.neg.Params.Discovery = id.Discovery // before the keys that depend on it
+	accounts, status := l.cfg.Identify(id)
+	if status != LoginSuccess {
+		return loginErrorf(status, "%v as %s to %q", status, initiator, clip(target))
+	}
+	l.security = security{chap: chapResponder{
+		accounts:   accounts,
+		algorithms: l.cfg.Algorithms,
+		challenger: l.cfg.Challenger,
+	}}
+	if l.stage != Security && len(accounts) > 0 {
+		return &errAuth{"the initiator skipped the security stage"}
+	}
+	return nil
+}
+
+// onlyFirst refuses keys that belong in the first text.
+func onlyFirst(keys Keys) error {
+	for _, k := range []string{KeyInitiatorName, KeyTargetName, KeySessionType} {
+		if _, ok := keys.Get(k); ok {
+			return loginErrorf(LoginInitiatorError, "key %s after the first request", k)
+		}
+	}
+	return nil
+}
