@@ -47,11 +47,12 @@ func (t *Task) do(op block.Op, fl block.Flags, off, n int64, bufs [][]byte) erro
 // ioDone ends the I/O of a task that start began.
 func ioDone(r *block.Request) {
 	t, err := r.User.(*Task), r.Err
+	if err == block.ErrWouldBlock && !t.mayBlock {
+		t.unit.workers.push(t)
+		return
+	}
 	if t.cmd.done != nil {
 		err = t.cmd.done(t, err)
 	}
 	t.finish(err)
 }
-
-// finish ends t with err.
-func (t *Task) finish(err error) {}

@@ -1,10 +1,260 @@
 package lun
 
-// itl is an I_T_L nexus: what one nexus sees at one LUN.
+import (
+	"sync"
+	"sync/atomic"
+
+	"sango/internal/san"
+	"sango/internal/scsi"
+)
+
+// itl is an I_T_L nexus: what one nexus sees at one LUN, and its tasks there
+// from admission to end. It is the nexus' half: it gathers, keeps the order
+// among the tasks of the nexus until they are complete, and hands them to the
+// unit in that order; the unit's half is its taskSet.
+//
+// Lock order: itl.mu, then taskSet.mu, then workers.mu. None is held while a
+// Transport or a handler is called.
 type itl struct {
-	nexus *Nexus
-	unit  *Unit
+	nexus    *Nexus
+	unit     *Unit
+	lun      san.LUN
+	attn     attentions
+	prevents atomic.Bool // PREVENT ALLOW MEDIUM REMOVAL of this nexus holds the medium
+
+	mu          sync.Mutex // guards the fields below, and phase, killed, doomed and fences of its tasks
+	first, last *Task      // in order of admission, linked by next and prev
+	n           int        // tasks
+	waiting     int        // of them, those in phaseGathering or phaseHeld
+	barriers    int        // of the waiting, those that are ORDERED or HEAD OF QUEUE
+	dead        bool       // detached, or the LUN is gone: admits nothing
 }
 
-// fence waits for the end of tasks.
-type fence struct{}
+func isBarrier(t *Task) bool { return t.Attr == scsi.Ordered || t.Attr == scsi.HeadOfQueue }
+
+// add takes t in and reports whether it is to be executed now. A non-zero
+// status refuses it.
+func (i *itl) add(t *Task) (run bool, st scsi.Status, cc *scsi.CheckCondition) {
+	u := i.unit
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.dead {
+		return false, scsi.CheckConditionStatus, scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported)
+	}
+	if i.n >= u.o.TasksPerNexus {
+		return false, scsi.TaskSetFull, nil
+	}
+	if u.tasks.Add(1) > int64(u.o.Tasks) {
+		u.tasks.Add(-1)
+		return false, scsi.Busy, nil
+	}
+	t.prev, t.next = i.last, nil
+	if i.last != nil {
+		i.last.next = t
+	} else {
+		i.first = t
+	}
+	i.last = t
+	i.n++
+	if t.OutLen == 0 && (i.waiting == 0 || i.barriers == 0 && t.Attr != scsi.Ordered || t.Attr == scsi.HeadOfQueue) {
+		t.phase = phaseEntered
+		return u.set.enter(t), 0, nil
+	}
+	t.phase = phaseHeld
+	if t.OutLen > 0 {
+		t.phase = phaseGathering
+	}
+	i.waiting++
+	if isBarrier(t) {
+		i.barriers++
+	}
+	return false, 0, nil
+}
+
+// ready marks t, whose data-out is complete, and reports whether it is to be
+// executed now. gone tells that its LUN is gone: the caller ends it.
+func (i *itl) ready(t *Task) (run, gone bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case t.phase != phaseGathering: // aborted
+		return false, false
+	case t.doomed:
+		i.stopWaiting(t)
+		i.unlink(t)
+		return false, true
+	}
+	t.phase = phaseHeld
+	return i.advance(t), false
+}
+
+// fail takes off t, whose data-out failed, and reports whether the caller is
+// to end it.
+func (i *itl) fail(t *Task) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if t.phase != phaseGathering {
+		return false
+	}
+	i.stopWaiting(t)
+	i.unlink(t)
+	if i.waiting > 0 {
+		i.advance(nil)
+	}
+	return true
+}
+
+// advance hands those waiting tasks to the unit whose turn has come: a SIMPLE
+// one after the barriers before it, an ORDERED one after all before it.
+// Those that may start go to the workers, except mine, for which it returns
+// true. Call with the lock.
+func (i *itl) advance(mine *Task) (run bool) {
+	if i.barriers == 0 && mine != nil {
+		return i.hand(mine)
+	}
+	left, any, barrier := i.waiting, false, false
+	for t := i.first; t != nil && left > 0; t = t.next {
+		if t.phase == phaseEntered {
+			continue
+		}
+		left--
+		free := t.Attr == scsi.HeadOfQueue || !barrier && (t.Attr != scsi.Ordered || !any)
+		if t.phase != phaseHeld || !free {
+			any, barrier = true, barrier || isBarrier(t)
+			continue
+		}
+		switch start := i.hand(t); {
+		case start && t == mine:
+			run = true
+		case start:
+			i.unit.workers.push(t)
+		}
+	}
+	return run
+}
+
+// hand gives a waiting task to the unit and reports whether it starts.
+func (i *itl) hand(t *Task) bool {
+	i.stopWaiting(t)
+	t.phase = phaseEntered
+	return i.unit.set.enter(t)
+}
+
+func (i *itl) stopWaiting(t *Task) {
+	i.waiting--
+	if isBarrier(t) {
+		i.barriers--
+	}
+}
+
+// unlink takes t, which ends, off the list. Call with the lock.
+func (i *itl) unlink(t *Task) {
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		i.first = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	} else {
+		i.last = t.prev
+	}
+	t.prev, t.next = nil, nil
+	t.phase = phaseNone
+	i.n--
+	i.unit.tasks.Add(-1)
+}
+
+// abort ends the tasks for which match holds: at once those that do not
+// execute, as soon as they can no longer touch the medium the others, which f
+// waits for. It returns how many there were.
+func (i *itl) abort(match func(*Task) bool, f *fence) (n int) {
+	return i.purge(match, f, (*Task).setKilled, func(t *Task) {
+		t.Status, t.Aborted = scsi.TaskAborted, true
+	})
+}
+
+func (t *Task) setKilled() { t.killed.Store(true) }
+
+// purge is the common part of abort and retire: running is called for those
+// that execute, end for those that do not, before they are handed back.
+func (i *itl) purge(match func(*Task) bool, f *fence, running func(*Task), end func(*Task)) (n int) {
+	var ended *Task
+	i.mu.Lock()
+	for t := i.first; t != nil; {
+		next := t.next
+		if match(t) {
+			n++
+			if t.phase == phaseEntered && !i.withdraw(t) {
+				running(t)
+				f.add()
+				t.fences = append(t.fences, f)
+			} else {
+				if t.phase != phaseEntered {
+					i.stopWaiting(t)
+				}
+				i.unlink(t)
+				t.qnext, ended = ended, t
+			}
+		}
+		t = next
+	}
+	i.advance(nil)
+	i.mu.Unlock()
+	for t := ended; t != nil; {
+		next := t.qnext
+		t.qnext = nil
+		end(t)
+		i.nexus.tr.TaskDone(t)
+		t = next
+	}
+	return n
+}
+
+// withdraw takes t back from the unit if it has not started.
+func (i *itl) withdraw(t *Task) bool {
+	next, ok := i.unit.set.withdraw(t)
+	i.unit.workers.push(next)
+	return ok
+}
+
+// retire ends the tasks of a LUN that is gone: those that execute go on to
+// their end, which f waits for; others end with LOGICAL UNIT NOT SUPPORTED,
+// those that gather data-out when they have it. Nothing is admitted any more.
+func (i *itl) retire(f *fence) {
+	i.mu.Lock()
+	i.dead = true
+	for t := i.first; t != nil; t = t.next {
+		t.doomed = t.phase == phaseGathering
+	}
+	i.mu.Unlock()
+	i.purge(func(t *Task) bool { return !t.doomed }, f, func(*Task) {}, func(t *Task) {
+		t.conclude(scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported))
+	})
+}
+
+// ended takes t off when it has executed, and returns who waited for that.
+func (i *itl) ended(t *Task) (waiters []*fence) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.unlink(t)
+	waiters, t.fences = t.fences, nil
+	if t.killed.Load() {
+		t.Aborted = true
+	}
+	return waiters
+}
+
+// empty reports whether no task is left.
+func (i *itl) empty() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.n == 0
+}
+
+// close admits nothing any more.
+func (i *itl) close() {
+	i.mu.Lock()
+	i.dead = true
+	i.mu.Unlock()
+}

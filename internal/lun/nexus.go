@@ -1,29 +1,42 @@
 package lun
 
-import "sango/internal/san"
+import (
+	"sync"
+	"sync/atomic"
 
-// Nexus is an I_T nexus that is attached to a target: one session.
+	"sango/internal/san"
+)
+
+// Nexus is an I_T nexus that is attached to a target: one session. Its methods
+// may be called from any goroutine; Admit is called by one at a time.
 type Nexus struct {
 	id     san.NexusID
 	host   string
 	target *Target
 	tr     Transport
+
+	view   atomic.Pointer[view] // what it sees
+	closed bool                 // guarded by Target.mu
+	access atomic.Uint32        // AccessState of its target port
+	group  atomic.Uint32        // target port group of its target port
+	mu     sync.Mutex           // guards retired
+	gone   []*itl               // LUNs that went while tasks were left
 }
 
-// Attach adds a nexus after its login reached the full feature phase. host is
-// the name of the host it belongs to ("" where the target is open).
-func (t *Target) Attach(id san.NexusID, host string, tr Transport) (*Nexus, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.nexuses[id] != nil {
-		return nil, ErrNexusExists
+// view is what a nexus sees of a LUN map. It never changes.
+type view struct {
+	low  [lowLUNs]*itl // the usual ones, without a look-up
+	all  map[san.LUN]*itl
+	luns []san.LUN // ascending
+}
+
+const lowLUNs = 16
+
+func (v *view) at(l san.LUN) *itl {
+	if l < lowLUNs {
+		return v.low[l]
 	}
-	if len(t.nexuses) >= t.o.Nexuses {
-		return nil, ErrNexuses
-	}
-	n := &Nexus{id: id, host: host, target: t, tr: tr}
-	t.nexuses[id] = n
-	return n, nil
+	return v.all[l]
 }
 
 // ID returns the name of the nexus.
@@ -32,15 +45,66 @@ func (n *Nexus) ID() san.NexusID { return n.id }
 // Host returns the name of the host the nexus belongs to.
 func (n *Nexus) Host() string { return n.host }
 
-// Admit takes a task over, in CmdSN order. It sets t.OutLen; when that is 0
-// the task runs now, in place on the calling goroutine if it can't block, else
-// on a worker of the unit.
-func (n *Nexus) Admit(t *Task) { t.nexus = n }
+// state returns the asymmetric access state of the port the nexus goes to.
+func (n *Nexus) state() AccessState { return AccessState(n.access.Load()) }
 
 // Detach is nexus loss: the tasks of the nexus are aborted (TaskDone with
 // Aborted for each), and it returns when none of them can touch the medium.
+// The transport calls neither Admit nor Manage any more. Detach again does
+// nothing.
 func (n *Nexus) Detach() {
-	n.target.mu.Lock()
-	defer n.target.mu.Unlock()
-	delete(n.target.nexuses, n.id)
+	t := n.target
+	t.mu.Lock()
+	if n.closed {
+		t.mu.Unlock()
+		return
+	}
+	n.closed = true // so that SetMap leaves it alone
+	v := n.view.Load()
+	left := n.takeGone()
+	t.mu.Unlock()
+
+	// The name stays taken until the tasks have ended: a login that reinstates
+	// the session waits for that (DESIGN R4(e)).
+	waitFence(func(f *fence) {
+		for _, i := range v.all {
+			i.close()
+			i.abort(everyTask, f)
+		}
+		for _, i := range left {
+			i.abort(everyTask, f)
+		}
+	})
+	for _, i := range v.all {
+		i.unit.nexusLost(i)
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.nexuses, n.id)
+	t.remember(n.id)
+}
+
+func everyTask(*Task) bool { return true }
+
+// keep notes an itl whose LUN is gone, until its tasks have ended.
+func (n *Nexus) keep(i *itl) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	left := n.gone[:0]
+	for _, g := range n.gone {
+		if !g.empty() {
+			left = append(left, g)
+		}
+	}
+	clear(n.gone[len(left):])
+	n.gone = append(left, i)
+}
+
+func (n *Nexus) takeGone() []*itl {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g := n.gone
+	n.gone = nil
+	return g
 }

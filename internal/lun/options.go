@@ -1,6 +1,10 @@
 package lun
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"sango/internal/san"
+)
 
 // The names under which a unit keeps state in its UnitStore.
 const (
@@ -39,7 +43,10 @@ type UnitOptions struct {
 	// Background is the rate of background work (sanitize, copy), in bytes a
 	// second (DESIGN §7); 0 means 200 MB/s.
 	Background int64
-	Logger     *slog.Logger // nil: slog.Default()
+	// Epoch is the one under which the volume was opened (DESIGN R2); 0 where
+	// ownership is not shared.
+	Epoch  san.Epoch
+	Logger *slog.Logger // nil: slog.Default()
 }
 
 func (o UnitOptions) withDefaults() UnitOptions {

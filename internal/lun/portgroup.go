@@ -1,6 +1,9 @@
 package lun
 
-import "sango/internal/san"
+import (
+	"sango/internal/san"
+	"sango/internal/scsi"
+)
 
 // AccessState is the asymmetric access state of a target port group. The
 // values are those on the wire (SPC-4 table 306).
@@ -35,4 +38,41 @@ func inGroup(groups []PortGroup, port san.TPG) (PortGroup, bool) {
 		}
 	}
 	return PortGroup{}, false
+}
+
+// follow sets the state of the port that n goes to. Where groups are set and
+// hold no such port it is one that was withdrawn: unavailable.
+func (n *Nexus) follow(groups []PortGroup) {
+	g := PortGroup{ID: 1}
+	if len(groups) > 0 {
+		var ok bool
+		if g, ok = inGroup(groups, n.id.Target.TPG); !ok {
+			g = PortGroup{State: Unavailable}
+		}
+	}
+	n.group.Store(uint32(g.ID))
+	n.access.Store(uint32(g.State))
+}
+
+// blockedBy returns how a command with these flags ends at a port in state s,
+// nil if it goes on (SPC-4 §5.15.2.4).
+func blockedBy(s AccessState, f flags) *scsi.CheckCondition {
+	switch s {
+	case ActiveOptimized, ActiveNonOptimized:
+		return nil
+	case Standby:
+		if f&(anyState|standby) != 0 {
+			return nil
+		}
+		return scsi.Check(scsi.NotReady, scsi.ASCPortStandby)
+	case Transitioning:
+		if f&anyState != 0 {
+			return nil
+		}
+		return scsi.Check(scsi.NotReady, scsi.ASCAccessTransition)
+	}
+	if f&anyState != 0 {
+		return nil
+	}
+	return scsi.Check(scsi.NotReady, scsi.ASCPortUnavailable)
 }

@@ -1,11 +1,10 @@
 package lun
 
 import (
-	"errors"
+	"sync/atomic"
 
 	"sango/internal/block"
 	"sango/internal/bufpool"
-	"sango/internal/scsi"
 )
 
 // phase is where a task is on its way. It is guarded by the lock of the
@@ -34,10 +33,9 @@ type taskState struct {
 	cmd *command
 	itl *itl
 
-	phase   phase
-	doomed  bool // its LUN is gone: it ends as soon as its data-out is there
-	killed  bool // aborted while it ran
-	started bool // in the unit: executing, not waiting for others
+	phase  phase
+	doomed bool        // its LUN is gone: it ends when its data-out is there
+	killed atomic.Bool // aborted while it executed
 
 	// mayBlock tells a handler whether it runs on a worker.
 	mayBlock bool
@@ -53,21 +51,19 @@ type taskState struct {
 	blocks uint64
 	arg    uint64
 
-	prev, next   *Task // tasks of the itl, in order of admission
-	uprev, unext *Task // tasks of the unit: started, dormant, or queued for a worker
-	seq          uint64
-	startSeq     uint64
-	waits        int
-	fences       []*fence // who waits for the end of this task
+	prev, next *Task    // tasks of the itl, in order of admission
+	fences     []*fence // who waits for the end of this task
+
+	uprev, unext *Task  // tasks of the unit: started or dormant
+	started      bool   // executing, or queued for a worker
+	seq          uint64 // when it entered the unit
+	startSeq     uint64 // when it started
+	waits        int    // tasks of the unit that it waits for
+
+	qnext *Task // queue of a worker, or any other chain
 
 	req block.Request
 }
-
-// errPending is returned by Task.start: the end of the I/O ends the task.
-var errPending = errors.New("lun: I/O pending")
-
-// errConflict ends a task with RESERVATION CONFLICT.
-var errConflict = errors.New("lun: reservation conflict")
 
 // span notes that the command locks n bytes at off.
 func (t *Task) span(mode lockMode, off, n int64) {
@@ -111,14 +107,6 @@ func (t *Task) outBytes(max int) []byte {
 	}
 	return b
 }
-
-// Ready tells that the data-out of t is complete: it runs. It does nothing if
-// the task was aborted meanwhile.
-func (t *Task) Ready() {}
-
-// Fail tells that the data-out of t failed (digest, sequence): the task ends
-// with cc. It does nothing if the task was aborted meanwhile.
-func (t *Task) Fail(cc *scsi.CheckCondition) {}
 
 // Reset makes t ready for reuse: its buffers are released, everything else is
 // zeroed. The transport calls it after the response was sent.

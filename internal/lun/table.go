@@ -19,7 +19,7 @@ type table struct {
 
 // opEntry is one operation code.
 type opEntry struct {
-	cmd *command      // of an operation code without service actions
+	cmd *command     // of an operation code without service actions
 	sa  [32]*command // else, by service action
 }
 

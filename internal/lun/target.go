@@ -2,17 +2,21 @@ package lun
 
 import (
 	"errors"
+	"reflect"
+	"slices"
 	"sync"
 
 	"sango/internal/san"
+	"sango/internal/scsi"
 )
 
 // ErrNexuses is returned by Attach when the target has as many nexuses as it
 // may have.
 var ErrNexuses = errors.New("the target has as many sessions as its limit allows; log one out, or raise the limit")
 
-// ErrNexusExists is returned by Attach when a nexus of this name is attached:
-// the transport detaches the old session first (session reinstatement).
+// ErrNexusExists is returned by Attach when a nexus of this name is attached,
+// or its tasks have not all ended: the transport detaches the old session
+// first (session reinstatement, DESIGN R4(e)).
 var ErrNexusExists = errors.New("a session of the same initiator port and target port is attached")
 
 // Target is a SCSI target device: a LUN map and the nexuses that look at
@@ -21,17 +25,26 @@ type Target struct {
 	name string
 	o    TargetOptions
 
-	mu      sync.Mutex // guards the fields below
+	change sync.Mutex // one SetMap at a time
+
+	mu      sync.Mutex // guards the fields below; taken before an itl's
 	luns    map[san.LUN]MapEntry
 	groups  []PortGroup
 	nexuses map[san.NexusID]*Nexus
+	past    []san.NexusID // nexuses that were attached once, the latest last
 }
+
+// maxPast bounds the nexuses that are remembered, so that they get the unit
+// attention of a nexus loss, not of a power on, when they come back.
+const maxPast = 256
 
 // MapEntry is what a LUN stands for.
 type MapEntry struct {
 	Unit  *Unit
 	Hosts []string // names of hosts that see it; nil: every host
 }
+
+func (e MapEntry) visible(host string) bool { return e.Hosts == nil || slices.Contains(e.Hosts, host) }
 
 // NewTarget returns a target named name (its IQN) without LUNs.
 func NewTarget(name string, o TargetOptions) *Target {
@@ -41,14 +54,128 @@ func NewTarget(name string, o TargetOptions) *Target {
 // Name returns the target's IQN.
 func (t *Target) Name() string { return t.name }
 
-// SetMap replaces the LUN map. Every nexus whose visible LUNs change gets unit
-// attention 3F/0E; tasks of a LUN that is gone are ended, and later commands
-// end with LOGICAL UNIT NOT SUPPORTED. It returns when no task of a LUN that
-// is gone can touch the medium.
-func (t *Target) SetMap(m map[san.LUN]MapEntry) {
+// Attach adds a nexus after its login reached the full feature phase. host is
+// the name of the host it belongs to ("" where the target is open).
+func (t *Target) Attach(id san.NexusID, host string, tr Transport) (*Nexus, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.luns = m
+	if t.nexuses[id] != nil {
+		return nil, ErrNexusExists
+	}
+	if len(t.nexuses) >= t.o.Nexuses {
+		return nil, ErrNexuses
+	}
+	n := &Nexus{id: id, host: host, target: t, tr: tr}
+	first := scsi.ASCPowerOnOrReset
+	if slices.Contains(t.past, id) {
+		first = scsi.ASCNexusLoss
+	}
+	v, _ := t.look(n, &view{})
+	for _, i := range v.all {
+		i.attn.raise(first)
+		i.unit.join(i)
+	}
+	n.view.Store(v)
+	n.follow(t.groups)
+	t.nexuses[id] = n
+	return n, nil
+}
+
+func (t *Target) remember(id san.NexusID) {
+	if i := slices.Index(t.past, id); i >= 0 {
+		t.past = slices.Delete(t.past, i, i+1)
+	}
+	if len(t.past) == maxPast {
+		t.past = slices.Delete(t.past, 0, 1)
+	}
+	t.past = append(t.past, id)
+}
+
+// look returns what n sees of the map now. What it sees of the same unit at
+// the same LUN as in old stays the same itl; gone are the others of old.
+func (t *Target) look(n *Nexus, old *view) (v *view, gone []*itl) {
+	v = &view{all: map[san.LUN]*itl{}}
+	for l, e := range t.luns {
+		if e.Unit == nil || !e.visible(n.host) {
+			continue
+		}
+		i := old.all[l]
+		if i == nil || i.unit != e.Unit {
+			i = &itl{nexus: n, unit: e.Unit, lun: l}
+		}
+		v.all[l] = i
+		if l < lowLUNs {
+			v.low[l] = i
+		}
+		v.luns = append(v.luns, l)
+	}
+	slices.Sort(v.luns)
+	for l, i := range old.all {
+		if v.all[l] != i {
+			gone = append(gone, i)
+		}
+	}
+	return v, gone
+}
+
+// SetMap replaces the LUN map. Every nexus whose visible LUNs change gets unit
+// attention 3F/0E; tasks of a LUN that is gone are ended (those that execute
+// go on to their end), and later commands end with LOGICAL UNIT NOT SUPPORTED.
+// It returns when no task of a LUN that is gone can touch the medium.
+func (t *Target) SetMap(m map[san.LUN]MapEntry) {
+	t.change.Lock()
+	defer t.change.Unlock()
+	var gone []*itl
+	waitFence(func(f *fence) {
+		t.mu.Lock()
+		t.luns = make(map[san.LUN]MapEntry, len(m))
+		for l, e := range m {
+			e.Hosts = slices.Clone(e.Hosts)
+			t.luns[l] = e
+		}
+		for _, n := range t.nexuses {
+			if n.closed {
+				continue
+			}
+			gone = append(gone, t.refresh(n)...)
+		}
+		t.mu.Unlock()
+		for _, i := range gone {
+			i.retire(f)
+		}
+	})
+	for _, i := range gone {
+		i.unit.nexusLost(i)
+	}
+}
+
+// refresh brings the view of n up to date. Call with the lock.
+func (t *Target) refresh(n *Nexus) (gone []*itl) {
+	old := n.view.Load()
+	v, gone := t.look(n, old)
+	changed := len(gone) > 0
+	for l, i := range v.all {
+		if old.all[l] == i {
+			continue
+		}
+		changed = true
+		i.attn.raise(scsi.ASCPowerOnOrReset)
+		if old.all[l] != nil {
+			i.attn.raise(scsi.ASCInquiryDataChanged)
+		}
+		i.unit.join(i)
+	}
+	if !changed {
+		return nil
+	}
+	for _, i := range gone {
+		n.keep(i)
+	}
+	n.view.Store(v)
+	for _, i := range v.all {
+		i.attn.raise(scsi.ASCReportedLUNsChanged)
+	}
+	return gone
 }
 
 // SetPortGroups replaces the view of target port groups. Every nexus gets
@@ -56,5 +183,40 @@ func (t *Target) SetMap(m map[san.LUN]MapEntry) {
 func (t *Target) SetPortGroups(g []PortGroup) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.groups = g
+	if reflect.DeepEqual(t.groups, g) {
+		return
+	}
+	first := t.groups == nil
+	t.groups = make([]PortGroup, len(g))
+	for i := range g {
+		t.groups[i] = g[i]
+		t.groups[i].Ports = slices.Clone(g[i].Ports)
+	}
+	for _, n := range t.nexuses {
+		n.follow(t.groups)
+		if first {
+			continue
+		}
+		for _, i := range n.view.Load().all {
+			i.attn.raise(scsi.ASCAccessStateChanged)
+		}
+	}
+}
+
+// portGroups returns the target port groups. Where none are set, all ports
+// that have a nexus make up group 1, active/optimized.
+func (t *Target) portGroups() []PortGroup {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.groups) > 0 {
+		return t.groups // replaced, never changed
+	}
+	g := PortGroup{ID: 1}
+	for id := range t.nexuses {
+		if !slices.Contains(g.Ports, id.Target.TPG) {
+			g.Ports = append(g.Ports, id.Target.TPG)
+		}
+	}
+	slices.Sort(g.Ports)
+	return []PortGroup{g}
 }

@@ -1,0 +1,82 @@
+package lun
+
+import "sango/internal/scsi"
+
+// The condition bits of a unit. A unit with none of them executes everything.
+const (
+	condStopped        uint32 = 1 << iota // START STOP UNIT stopped it
+	condEjected                           // its medium is out
+	condSanitizing                        // a sanitize operation runs
+	condSanitizeFailed                    // a sanitize operation failed
+	condReadOnly                          // the volume is read-only
+	condProtected                         // SWP of the control mode page
+)
+
+func (u *Unit) setCondition(bit uint32, on bool) {
+	if on {
+		u.cond.Or(bit)
+	} else {
+		u.cond.And(^bit)
+	}
+}
+
+// gate returns how t ends instead of being executed, nil if it is executed. It
+// is asked when the command starts, after all that it had to wait for.
+func (u *Unit) gate(t *Task) error {
+	if t.cmd.access != accessAny && u.guard.conflicts(t) {
+		return errConflict
+	}
+	c, f := u.cond.Load(), t.cmd.flags
+	if c == 0 {
+		return nil
+	}
+	if f&sanitizing == 0 {
+		if cc := u.unsanitized(c); cc != nil {
+			return cc
+		}
+	}
+	if f&notReady == 0 {
+		if cc := u.unready(c); cc != nil {
+			return cc
+		}
+	}
+	if f&changes != 0 {
+		switch {
+		case c&condReadOnly != 0:
+			return scsi.Check(scsi.DataProtect, scsi.ASCWriteProtected)
+		case c&condProtected != 0:
+			return scsi.Check(scsi.DataProtect, scsi.ASCSoftwareWriteProtected)
+		}
+	}
+	return nil
+}
+
+// unsanitized returns the sense data of a unit with conditions c while a
+// sanitize operation runs or after it failed (SBC-3 §4.11).
+func (u *Unit) unsanitized(c uint32) *scsi.CheckCondition {
+	switch {
+	case c&condSanitizing != 0:
+		cc := scsi.Check(scsi.NotReady, scsi.ASCSanitizeInProgress)
+		cc.Sense.HasProgress, cc.Sense.Progress = true, uint16(u.progress.Load())
+		return cc
+	case c&condSanitizeFailed != 0:
+		return scsi.Check(scsi.MediumError, scsi.ASCSanitizeFailed)
+	}
+	return nil
+}
+
+// unready returns the sense data of a unit with conditions c that has no
+// medium or is stopped.
+func (u *Unit) unready(c uint32) *scsi.CheckCondition {
+	switch {
+	case c&condEjected != 0:
+		return scsi.Check(scsi.NotReady, scsi.ASCMediumNotPresentTrayOpen)
+	case c&condStopped != 0:
+		return scsi.Check(scsi.NotReady, scsi.ASCInitializingRequired)
+	}
+	return nil
+}
+
+// writeProtected reports whether the host is to see the unit as write
+// protected (WP of the mode parameter header).
+func (u *Unit) writeProtected() bool { return u.cond.Load()&(condReadOnly|condProtected) != 0 }

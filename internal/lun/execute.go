@@ -1,0 +1,179 @@
+package lun
+
+import (
+	"errors"
+
+	"sango/internal/block"
+	"sango/internal/san"
+	"sango/internal/scsi"
+)
+
+// Admit takes a task over, in CmdSN order; it is new or was Reset. It sets t.OutLen; when that is 0
+// the task runs now, in place on the calling goroutine if it can't block, else
+// on a worker of the unit.
+//
+// A task that is refused or needs no waiting has ended, and may be in use
+// again, when Admit returns: the transport looks at nothing but OutLen, and at
+// that only if TaskDone has not been called.
+func (n *Nexus) Admit(t *Task) {
+	t.nexus = n
+	l, err := san.ParseLUN(t.LUN)
+	if err != nil {
+		n.absent(t)
+		return
+	}
+	i := n.view.Load().at(l)
+	if i == nil {
+		n.absent(t)
+		return
+	}
+	t.itl, t.unit = i, i.unit
+	if err := i.examine(t); err != nil {
+		t.refuse(err)
+		return
+	}
+	run, st, cc := i.add(t)
+	switch {
+	case cc != nil:
+		t.refuse(cc)
+	case st != 0:
+		t.Status = st
+		t.refuse(nil)
+	case run:
+		i.unit.execute(t, false)
+	}
+}
+
+// examine finds the command of t and checks what can be checked before it is
+// its turn.
+func (i *itl) examine(t *Task) error {
+	u := i.unit
+	t.Epoch = u.o.Epoch
+	cmd, cc := u.table.find(&t.CDB)
+	t.cmd = cmd
+	if i.attn.count.Load() > 0 && (cmd == nil || cmd.flags&keepsAttention == 0) {
+		if err := i.interrupt(t); err != nil {
+			return err
+		}
+	}
+	if cc != nil {
+		return cc
+	}
+	if cc := cmd.check(&t.CDB); cc != nil {
+		return cc
+	}
+	if t.Attr == scsi.ACA { // without an ACA condition, SAM-5 §8.6.5
+		return scsi.Check(scsi.IllegalRequest, scsi.ASCInvalidMessage)
+	}
+	if s := i.nexus.state(); s > ActiveNonOptimized {
+		if cc := blockedBy(s, cmd.flags); cc != nil {
+			return cc
+		}
+	}
+	if cmd.parse != nil {
+		if err := cmd.parse(t); err != nil {
+			return err
+		}
+		t.Want = uint64(t.need)
+		if t.Write {
+			t.OutLen = min(t.need, int(t.Expected))
+		}
+	}
+	return nil
+}
+
+// interrupt returns the unit attention that t ends with, if any. RESERVATION
+// CONFLICT goes before those that are not resets (SAM-5 §5.3.3).
+func (i *itl) interrupt(t *Task) error {
+	c, ok := i.attn.first()
+	if !ok {
+		return nil
+	}
+	if rank(c) >= rankOther && t.cmd != nil && i.unit.guard.conflicts(t) {
+		return errConflict
+	}
+	if c, ok = i.attn.take(); !ok {
+		return nil
+	}
+	return scsi.Check(scsi.UnitAttention, c)
+}
+
+// refuse ends a task that no list holds.
+func (t *Task) refuse(err error) {
+	if err != nil {
+		t.OutLen, t.Want = 0, 0
+		if cc := (*scsi.CheckCondition)(nil); t.cmd != nil && errors.As(err, &cc) &&
+			cc.Sense.Key != scsi.UnitAttention && t.unit.guard.conflicts(t) {
+			err = errConflict
+		}
+	}
+	if t.Status != scsi.Good {
+		t.OutLen, t.Want = 0, 0
+	}
+	t.conclude(err)
+	t.nexus.tr.TaskDone(t)
+}
+
+// Ready tells that the data-out of t is complete: it runs. It does nothing if
+// the task was aborted meanwhile.
+func (t *Task) Ready() {
+	i := t.itl
+	if i == nil {
+		return
+	}
+	switch run, gone := i.ready(t); {
+	case gone:
+		t.conclude(scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported))
+		i.nexus.tr.TaskDone(t)
+	case run:
+		i.unit.execute(t, false)
+	}
+}
+
+// Fail tells that the data-out of t failed (digest, sequence): the task ends
+// with cc. It does nothing if the task was aborted meanwhile.
+func (t *Task) Fail(cc *scsi.CheckCondition) {
+	i := t.itl
+	if i == nil || !i.fail(t) {
+		return
+	}
+	t.conclude(cc)
+	i.nexus.tr.TaskDone(t)
+}
+
+// execute runs t, which its unit has started. On a worker it may block.
+func (u *Unit) execute(t *Task, mayBlock bool) {
+	if t.killed.Load() {
+		t.finish(nil)
+		return
+	}
+	if !mayBlock && t.cmd.flags&(inPlace|fast) == 0 {
+		u.workers.push(t)
+		return
+	}
+	if err := u.gate(t); err != nil {
+		t.finish(err)
+		return
+	}
+	t.mayBlock = mayBlock
+	switch err := t.cmd.run(t); {
+	case err == errPending:
+	case err == block.ErrWouldBlock && !mayBlock:
+		u.workers.push(t)
+	default:
+		t.finish(err)
+	}
+}
+
+// finish ends t, which has started, with err. What waited for it goes on.
+func (t *Task) finish(err error) {
+	i, u := t.itl, t.unit
+	t.conclude(err)
+	next := u.set.leave(t)
+	waiters := i.ended(t)
+	i.nexus.tr.TaskDone(t)
+	u.workers.push(next)
+	for _, f := range waiters {
+		f.end()
+	}
+}

@@ -1,0 +1,187 @@
+package lun
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"sango/internal/scsi"
+)
+
+// modes are the mode pages of a unit, shared by all nexuses.
+type modes struct {
+	defs []scsi.ModeDef
+
+	mu      sync.Mutex // guards the fields below; held while the store saves
+	current [][]byte   // by index of defs
+	saved   [][]byte
+
+	// What the pages say, readable without the lock.
+	dsense, wce atomic.Bool
+	protect     func(bool) // sets software write protect
+}
+
+// savedModes is the form in which pages are kept: code and subpage, then
+// parameters.
+type savedModes map[string][]byte
+
+func modeKey(d *scsi.ModeDef) string { return fmt.Sprintf("%02x/%02x", d.Page, d.Subpage) }
+
+// open defines the pages for u and loads what was saved.
+func (m *modes) open(u *Unit) error {
+	back := u.dev.Info().Caps.WriteBack
+	caching := scsi.ModeDef{
+		Page: scsi.ModeCaching, Default: scsi.Caching{WCE: back}.Params(),
+		// WCE says what is true (DESIGN R7): a device without write-back has no
+		// cache to enable.
+		Changeable: scsi.Caching{WCE: back}.Params(),
+	}
+	recovery := scsi.ErrorRecovery{AWRE: true, ARRE: true}.Params()
+	control := scsi.Control{QueueModifier: 1, BusyTimeout: 0xffff}.Params()
+	extension := scsi.ControlExt{IALUAE: true, MaxSense: scsi.MaxSense}.Params()
+	exceptions := scsi.InfoExceptions{DExcpt: true}.Params()
+	m.defs = []scsi.ModeDef{
+		{Page: scsi.ModeErrorRecovery, Default: recovery, Changeable: make([]byte, len(recovery))},
+		caching,
+		{Page: scsi.ModeControl, Default: control, Changeable: scsi.Control{DSense: true, SWP: true}.Params()},
+		{Page: scsi.ModeControl, Subpage: scsi.ControlExtension, Default: extension, Changeable: make([]byte, len(extension))},
+		{Page: scsi.ModeInfoExceptions, Default: exceptions, Changeable: make([]byte, len(exceptions))},
+	}
+	m.protect = func(on bool) { u.setCondition(condProtected, on) }
+	var kept savedModes
+	if b, err := u.store.Load(StateModePages); err != nil {
+		return err
+	} else if b != nil {
+		if err := json.Unmarshal(b, &kept); err != nil {
+			return err
+		}
+	}
+	for i := range m.defs {
+		d := &m.defs[i]
+		m.saved = append(m.saved, d.Merge(kept[modeKey(d)]))
+	}
+	m.revert()
+	return nil
+}
+
+// revert makes the saved pages current, as a reset does.
+func (m *modes) revert() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.current = nil
+	for _, p := range m.saved {
+		m.current = append(m.current, bytes.Clone(p))
+	}
+	m.apply()
+}
+
+// apply makes the unit do what the current pages say. Call with the lock.
+func (m *modes) apply() {
+	for i := range m.defs {
+		switch d := &m.defs[i]; {
+		case d.Page == scsi.ModeCaching:
+			c, _ := scsi.ParseCaching(m.current[i]) // the length is that of the default
+			m.wce.Store(c.WCE)
+		case d.Page == scsi.ModeControl && d.Subpage == 0:
+			c, _ := scsi.ParseControl(m.current[i])
+			m.dsense.Store(c.DSense)
+			m.protect(c.SWP)
+		}
+	}
+}
+
+// descriptorSense is D_SENSE of the control page.
+func (m *modes) descriptorSense() bool { return m.dsense.Load() }
+
+// writeCache is WCE of the caching page: where it is false, a write is stable
+// before it ends with GOOD.
+func (m *modes) writeCache() bool { return m.wce.Load() }
+
+// pages returns the pages that code and subpage ask for, with the values that
+// pc asks for; none if there is no such page.
+func (m *modes) pages(code, subpage uint8, pc scsi.PageControl) (out []scsi.ModePage) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.defs {
+		d := &m.defs[i]
+		if code != scsi.ModeAllPages && code != d.Page {
+			continue
+		}
+		if subpage != scsi.ModeAllSubpages && subpage != d.Subpage {
+			continue
+		}
+		p := scsi.ModePage{Page: d.Page, Subpage: d.Subpage, Saved: true}
+		switch pc {
+		case scsi.PageCurrent:
+			p.Params = bytes.Clone(m.current[i])
+		case scsi.PageChangeable:
+			p.Params = d.Changeable
+		case scsi.PageDefault:
+			p.Params = d.Default
+		case scsi.PageSaved:
+			p.Params = bytes.Clone(m.saved[i])
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// change makes pages, all or none of them, current, and saved as well if save.
+// It reports whether a value changed. flush is called before a write cache is
+// disabled (SBC-3 §6.4.5).
+func (m *modes) change(pages []scsi.SelectedPage, save bool, st UnitStore, flush func() error) (changed bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next, keep := bytesOf(m.current), bytesOf(m.saved)
+	for n := range pages {
+		p := &pages[n]
+		i := m.find(p.Page, p.Subpage)
+		if i < 0 {
+			return false, scsi.InvalidParameter(uint16(p.At), 5)
+		}
+		if cc := m.defs[i].Check(next[i], p); cc != nil {
+			return false, cc
+		}
+		if !bytes.Equal(m.current[i], p.Params) {
+			changed = true
+		}
+		next[i], keep[i] = bytes.Clone(p.Params), bytes.Clone(p.Params)
+	}
+	if i := m.find(scsi.ModeCaching, 0); m.wce.Load() {
+		if c, _ := scsi.ParseCaching(next[i]); !c.WCE {
+			if err := flush(); err != nil {
+				return false, err
+			}
+		}
+	}
+	if save {
+		kept := savedModes{}
+		for i := range m.defs {
+			kept[modeKey(&m.defs[i])] = keep[i]
+		}
+		b, err := json.Marshal(kept)
+		if err != nil {
+			return false, err
+		}
+		if err := st.Save(StateModePages, b); err != nil {
+			return false, fmt.Errorf("saving mode pages: %w", err)
+		}
+		m.saved = keep
+	}
+	m.current = next
+	m.apply()
+	return changed, nil
+}
+
+func bytesOf(p [][]byte) [][]byte { return append([][]byte(nil), p...) }
+
+func (m *modes) find(page, subpage uint8) int {
+	for i := range m.defs {
+		if m.defs[i].Page == page && m.defs[i].Subpage == subpage {
+			return i
+		}
+	}
+	return -1
+}

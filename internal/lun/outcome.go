@@ -1,0 +1,77 @@
+package lun
+
+import (
+	"errors"
+
+	"sango/internal/block"
+	"sango/internal/scsi"
+)
+
+// errPending is returned by Task.start: the end of the I/O ends the task. A
+// handler that calls Task.finish later, by itself, returns it too.
+var errPending = errors.New("lun: the command goes on")
+
+// errConflict ends a task with RESERVATION CONFLICT.
+var errConflict = errors.New("lun: reservation conflict")
+
+// conclude sets the outcome of t from how it ended. Data-in goes with GOOD
+// and CONDITION MET only.
+func (t *Task) conclude(err error) {
+	if err != nil {
+		t.setError(err)
+	}
+	if t.Status != scsi.Good && t.Status != scsi.ConditionMet {
+		t.In.Release()
+		t.Want = uint64(t.OutLen)
+	}
+}
+
+func (t *Task) setError(err error) {
+	if cc := (*scsi.CheckCondition)(nil); errors.As(err, &cc) {
+		t.setSense(&cc.Sense)
+		return
+	}
+	if errors.Is(err, errConflict) {
+		t.Status = scsi.ReservationConflict
+		return
+	}
+	c := block.ClassOf(err)
+	switch c {
+	case block.Busy:
+		t.Status = scsi.Busy
+		return
+	case block.Medium, block.Failed, block.Fenced:
+		t.unit.o.Logger.Error("command failed in the store", "volume", t.unit.vol.Name, "command", t.cmd.name, "err", err)
+	}
+	s := senseOf(c, t.cmd.flags&changes != 0)
+	t.setSense(&s)
+}
+
+// senseOf translates an error of the store.
+func senseOf(c block.Class, write bool) scsi.Sense {
+	switch c {
+	case block.Medium:
+		if write {
+			return scsi.Sense{Key: scsi.MediumError, ASC: scsi.ASCWriteError}
+		}
+		return scsi.Sense{Key: scsi.MediumError, ASC: scsi.ASCUnrecoveredReadError}
+	case block.NoSpace:
+		return scsi.Sense{Key: scsi.DataProtect, ASC: scsi.ASCSpaceAllocationFailed}
+	case block.ReadOnly:
+		return scsi.Sense{Key: scsi.DataProtect, ASC: scsi.ASCWriteProtected}
+	case block.Fenced: // another gateway owns the volume: the host asks again, there or here
+		return scsi.Sense{Key: scsi.NotReady, ASC: scsi.ASCAccessTransition}
+	case block.Closed:
+		return scsi.Sense{Key: scsi.NotReady, ASC: scsi.ASCNotReady}
+	case block.Failed:
+		return scsi.Sense{Key: scsi.NotReady, ASC: scsi.ASCManualIntervention}
+	}
+	return scsi.Sense{Key: scsi.HardwareError, ASC: scsi.ASCInternalTargetFailure}
+}
+
+// setSense ends t with CHECK CONDITION and s, in the format that D_SENSE of
+// its unit asks for (fixed where there is no unit).
+func (t *Task) setSense(s *scsi.Sense) {
+	t.Status = scsi.CheckConditionStatus
+	t.Sense = s.Append(t.senseBuf[:0], t.unit != nil && t.unit.modes.descriptorSense())
+}

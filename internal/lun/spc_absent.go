@@ -1,0 +1,3 @@
+package lun
+
+func (n *Nexus) absent(t *Task) { t.conclude(nil); n.tr.TaskDone(t) }

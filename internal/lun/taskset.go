@@ -1,0 +1,227 @@
+package lun
+
+import (
+	"sync"
+
+	"sango/internal/scsi"
+)
+
+// taskSet orders the tasks of a unit: task attributes (SAM-5 §8.6; TST = 000b,
+// one task set for all nexuses; QUEUE ALGORITHM MODIFIER = 1h) and ranges of
+// the medium (DESIGN R1). A task comes in when it could run at once, with all
+// its data-out: so no host can hold up others by not sending data.
+//
+// A task counts those in the set that it waits for; each task that ends is
+// taken off the counts of those that waited for it. Who waits for whom follows
+// from values that don't change while somebody waits (see after), so both
+// sides agree without a list.
+type taskSet struct {
+	mu      sync.Mutex // guards the fields below, and those of tasks in it
+	seq     uint64
+	started taskList // executing
+	dormant taskList // waiting for others
+	ordered int      // tasks in the set with attribute ORDERED
+	head    int      // tasks in the set with attribute HEAD OF QUEUE
+	// Filters, so that the usual task need not be compared with every other.
+	exclusive int // tasks in the set with lockExclusive
+	wide      int // with lockWrite or lockExclusive over many stripes
+	stripes   [stripes]uint16
+}
+
+const (
+	stripes     = 1024
+	stripeShift = 16 // bytes a stripe: 64 KiB
+	maxStripes  = 32 // a range over more is wide
+)
+
+// taskList is a list of tasks linked by unext and uprev.
+type taskList struct{ first, last *Task }
+
+func (l *taskList) push(t *Task) {
+	t.uprev, t.unext = l.last, nil
+	if l.last != nil {
+		l.last.unext = t
+	} else {
+		l.first = t
+	}
+	l.last = t
+}
+
+func (l *taskList) remove(t *Task) {
+	if t.uprev != nil {
+		t.uprev.unext = t.unext
+	} else {
+		l.first = t.unext
+	}
+	if t.unext != nil {
+		t.unext.uprev = t.uprev
+	} else {
+		l.last = t.uprev
+	}
+	t.uprev, t.unext = nil, nil
+}
+
+// overlap reports whether the ranges of a and b keep the two apart.
+func overlap(a, b *Task) bool {
+	if a.lock == lockNone || b.lock == lockNone || a.off >= b.end || b.off >= a.end {
+		return false
+	}
+	if a.lock == lockExclusive || b.lock == lockExclusive {
+		return true
+	}
+	return a.lock == lockWrite && b.lock == lockWrite
+}
+
+// after reports whether t, which has not started, must wait for o, which has
+// not ended. HEAD OF QUEUE tasks go before every task that has not started
+// (SAM-5 §8.6.4), the latest first; apart from them the order of admission
+// holds between ORDERED tasks and all others, and between ranges.
+func after(t, o *Task) bool {
+	if t.Attr == scsi.HeadOfQueue {
+		ahead := o.started && o.startSeq < t.seq || o.Attr == scsi.HeadOfQueue && o.seq > t.seq
+		return ahead && overlap(t, o)
+	}
+	if o.Attr == scsi.HeadOfQueue {
+		return true
+	}
+	return o.seq < t.seq && (t.Attr == scsi.Ordered || o.Attr == scsi.Ordered || overlap(t, o))
+}
+
+// enter adds t, and reports whether it starts now. If not, leave will return
+// it one day.
+func (s *taskSet) enter(t *Task) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq++
+	t.seq, t.started, t.waits = s.seq, false, 0
+	if s.mustLook(t) {
+		for o := s.started.first; o != nil; o = o.unext {
+			if after(t, o) {
+				t.waits++
+			}
+		}
+		for o := s.dormant.first; o != nil; o = o.unext {
+			if after(t, o) {
+				t.waits++
+			}
+			if t.Attr == scsi.HeadOfQueue && after(o, t) {
+				o.waits++
+			}
+		}
+	}
+	s.account(t, 1)
+	if t.waits > 0 {
+		s.dormant.push(t)
+		return false
+	}
+	s.start(t)
+	return true
+}
+
+func (s *taskSet) start(t *Task) {
+	s.seq++
+	t.started, t.startSeq = true, s.seq
+	s.started.push(t)
+}
+
+// mustLook reports whether t might have to wait for a task of the set, or one
+// of the set for t.
+func (s *taskSet) mustLook(t *Task) bool {
+	if t.Attr == scsi.Ordered || t.Attr == scsi.HeadOfQueue || s.ordered > 0 || s.head > 0 {
+		return true
+	}
+	switch t.lock {
+	case lockRead:
+		return s.exclusive > 0
+	case lockWrite:
+		if s.wide > 0 {
+			return true
+		}
+		first, n := stripesOf(t)
+		if n > maxStripes {
+			return true
+		}
+		for i := range n {
+			if s.stripes[(first+i)%stripes] > 0 {
+				return true
+			}
+		}
+		return false
+	case lockExclusive:
+		return true
+	}
+	return false
+}
+
+func stripesOf(t *Task) (first, n uint64) {
+	first = uint64(t.off) >> stripeShift
+	return first, uint64(t.end-1)>>stripeShift - first + 1
+}
+
+// account adds d times t to the filters.
+func (s *taskSet) account(t *Task, d int) {
+	switch t.Attr {
+	case scsi.Ordered:
+		s.ordered += d
+	case scsi.HeadOfQueue:
+		s.head += d
+	}
+	if t.lock < lockWrite {
+		return
+	}
+	if t.lock == lockExclusive {
+		s.exclusive += d
+	}
+	first, n := stripesOf(t)
+	if n > maxStripes {
+		s.wide += d
+		return
+	}
+	for i := range n {
+		s.stripes[(first+i)%stripes] += uint16(d)
+	}
+}
+
+// leave removes t, which ended, and returns the tasks that start now, linked
+// by qnext.
+func (s *taskSet) leave(t *Task) *Task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started.remove(t)
+	return s.without(t)
+}
+
+// withdraw removes t if it has not started, and reports whether it did; next
+// are the tasks that start now.
+func (s *taskSet) withdraw(t *Task) (next *Task, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.started {
+		return nil, false
+	}
+	s.dormant.remove(t)
+	return s.without(t), true
+}
+
+func (s *taskSet) without(t *Task) (next *Task) {
+	s.account(t, -1)
+	var last *Task
+	for o := s.dormant.first; o != nil; {
+		following := o.unext
+		if after(o, t) {
+			if o.waits--; o.waits == 0 {
+				s.dormant.remove(o)
+				s.start(o)
+				o.qnext = nil
+				if last == nil {
+					next = o
+				} else {
+					last.qnext = o
+				}
+				last = o
+			}
+		}
+		o = following
+	}
+	return next
+}
