@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	"sango/internal/api/gen/sango/v1/sangov1connect"
+)
+
+// Client calls a node. Errors of its calls carry a kind of package san.
+type Client struct {
+	sangov1connect.VolumeServiceClient
+	sangov1connect.TargetServiceClient
+	sangov1connect.HostServiceClient
+	sangov1connect.GatewayServiceClient
+
+	http *http.Client
+}
+
+// NewClient returns a client of the node that serves dir. It connects at the
+// first call.
+func NewClient(dir string) *Client {
+	h := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir) },
+	}}
+	const base = "http://sango" // the host is not looked at: dir says where
+	opt := connect.WithClientOptions(
+		connect.WithInterceptors(errorKinds{}),
+		connect.WithAcceptCompression("gzip", nil, nil), // the other side is on this machine
+	)
+	return &Client{
+		VolumeServiceClient:  sangov1connect.NewVolumeServiceClient(h, base, opt),
+		TargetServiceClient:  sangov1connect.NewTargetServiceClient(h, base, opt),
+		HostServiceClient:    sangov1connect.NewHostServiceClient(h, base, opt),
+		GatewayServiceClient: sangov1connect.NewGatewayServiceClient(h, base, opt),
+		http:                 h,
+	}
+}
+
+// Close gives the client's connections up.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// errorKinds gives the errors of unary calls their kinds. Streams keep the
+// errors of connect; their callers use FromWire.
+type errorKinds struct{}
+
+func (errorKinds) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		resp, err := next(ctx, req)
+		return resp, FromWire(err)
+	}
+}
+
+func (errorKinds) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+func (errorKinds) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return next
+}

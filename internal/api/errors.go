@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect"
+
+	"sango/internal/san"
+)
+
+// kinds pairs the kinds of failure with the codes they travel under.
+var kinds = []struct {
+	kind error
+	code connect.Code
+}{
+	{san.ErrNotFound, connect.CodeNotFound},
+	{san.ErrExists, connect.CodeAlreadyExists},
+	{san.ErrRefused, connect.CodeFailedPrecondition},
+	{san.ErrInvalid, connect.CodeInvalidArgument},
+	{san.ErrUnavailable, connect.CodeUnavailable},
+	{san.ErrUnknown, connect.CodeAborted},
+}
+
+// toWire gives an error the code of its kind. The text travels as it is.
+func toWire(err error) error {
+	if err == nil {
+		return nil
+	}
+	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
+		return err
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.kind) {
+			return connect.NewError(k.code, err)
+		}
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	}
+	return connect.NewError(connect.CodeUnknown, err)
+}
+
+// FromWire turns an error of a client call into one of package san's kinds,
+// with the server's own text.
+func FromWire(err error) error {
+	if e := (*san.Error)(nil); errors.As(err, &e) {
+		return e // from dialing: the text that net/http put around it says less
+	}
+	ce := (*connect.Error)(nil)
+	if err == nil || !errors.As(err, &ce) {
+		return err
+	}
+	for _, k := range kinds {
+		if ce.Code() == k.code {
+			return &san.Error{Kind: k.kind, Text: ce.Message()}
+		}
+	}
+	switch ce.Code() {
+	case connect.CodeDeadlineExceeded:
+		return &san.Error{Kind: san.ErrUnavailable, Text: ce.Message()}
+	case connect.CodeUnimplemented:
+		return &san.Error{Kind: san.ErrRefused, Text: "the node runs another version of sango that has no such call; use the same version on both sides"}
+	}
+	return errors.New(ce.Message())
+}

@@ -1,0 +1,122 @@
+package api
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+
+	v1 "sango/internal/api/gen/sango/v1"
+	"sango/internal/meta"
+	"sango/internal/san"
+)
+
+// targetService implements sango.v1.TargetService.
+type targetService struct{ n Node }
+
+// change commits fn and waits until it is in effect.
+func change(ctx context.Context, n Node, fn func(*meta.Tx) error) error {
+	if err := n.Meta().Update(ctx, fn); err != nil {
+		return err
+	}
+	return n.Sync(ctx)
+}
+
+func (s targetService) describe(ctx context.Context, name string) (*v1.Target, error) {
+	snap, err := s.n.Meta().Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := snap.Targets[name]
+	if t == nil {
+		return nil, san.Errorf(san.ErrNotFound, "there is no target %s; 'sango target list' shows what there is", name)
+	}
+	m := targetMessage(t, snap.Volumes)
+	for _, g := range snap.Gateways {
+		m.Portals = append(m.Portals, portalMessages(g)...)
+	}
+	for _, sess := range s.n.Sessions() {
+		if sess.Target == name {
+			m.Sessions = append(m.Sessions, sessionMessage(sess))
+		}
+	}
+	return m, nil
+}
+
+func (s targetService) CreateTarget(ctx context.Context, r *connect.Request[v1.CreateTargetRequest]) (*connect.Response[v1.CreateTargetResponse], error) {
+	t := &san.Target{Name: iqn(r.Msg.GetName()), Open: r.Msg.GetOpen(), Auth: accounts(r.Msg.GetAccounts())}
+	if len(t.Auth) > 0 && !t.Open {
+		return nil, san.Errorf(san.ErrInvalid, "target %s: accounts of a target are for --open; without it each host has its own ('sango host create --chap-user')", t.Name)
+	}
+	if err := change(ctx, s.n, func(tx *meta.Tx) error { return tx.CreateTarget(t) }); err != nil {
+		return nil, err
+	}
+	m, err := s.describe(ctx, t.Name)
+	return connect.NewResponse(&v1.CreateTargetResponse{Target: m}), err
+}
+
+func (s targetService) ListTargets(ctx context.Context, _ *connect.Request[v1.ListTargetsRequest]) (*connect.Response[v1.ListTargetsResponse], error) {
+	resp := &v1.ListTargetsResponse{}
+	snap, err := s.n.Meta().Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sessions := s.n.Sessions()
+	for _, name := range sorted(snap.Targets) {
+		m := targetMessage(snap.Targets[name], snap.Volumes)
+		for _, sess := range sessions {
+			if sess.Target == name {
+				m.Sessions = append(m.Sessions, sessionMessage(sess))
+			}
+		}
+		resp.Targets = append(resp.Targets, m)
+	}
+	return connect.NewResponse(resp), nil
+}
+
+func (s targetService) GetTarget(ctx context.Context, r *connect.Request[v1.GetTargetRequest]) (*connect.Response[v1.GetTargetResponse], error) {
+	m, err := s.describe(ctx, iqn(r.Msg.GetName()))
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&v1.GetTargetResponse{Target: m}), nil
+}
+
+func (s targetService) MapVolume(ctx context.Context, r *connect.Request[v1.MapVolumeRequest]) (*connect.Response[v1.MapVolumeResponse], error) {
+	want := meta.AnyLUN
+	if r.Msg.Lun != nil {
+		if want = int(r.Msg.GetLun()); want < 0 {
+			return nil, san.Errorf(san.ErrInvalid, "LUN %d is out of range; use 0 to %d", want, san.MaxLUN)
+		}
+	}
+	var got san.LUN
+	err := change(ctx, s.n, func(tx *meta.Tx) error {
+		v, err := tx.VolumeNamed(r.Msg.GetVolume())
+		if err != nil {
+			return err
+		}
+		got, err = tx.Map(iqn(r.Msg.GetTarget()), want, san.Mapping{Volume: v.ID, Hosts: r.Msg.GetHosts()})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&v1.MapVolumeResponse{Lun: int32(got)}), nil
+}
+
+func (s targetService) UnmapVolume(ctx context.Context, r *connect.Request[v1.UnmapVolumeRequest]) (*connect.Response[v1.UnmapVolumeResponse], error) {
+	lun := r.Msg.GetLun()
+	if lun < 0 || lun > int32(san.MaxLUN) {
+		return nil, san.Errorf(san.ErrInvalid, "LUN %d is out of range; use 0 to %d", lun, san.MaxLUN)
+	}
+	if err := change(ctx, s.n, func(tx *meta.Tx) error { return tx.Unmap(iqn(r.Msg.GetTarget()), san.LUN(lun)) }); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&v1.UnmapVolumeResponse{}), nil
+}
+
+func (s targetService) DeleteTarget(ctx context.Context, r *connect.Request[v1.DeleteTargetRequest]) (*connect.Response[v1.DeleteTargetResponse], error) {
+	if err := change(ctx, s.n, func(tx *meta.Tx) error { return tx.DeleteTarget(iqn(r.Msg.GetName())) }); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&v1.DeleteTargetResponse{}), nil
+}
