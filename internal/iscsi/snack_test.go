@@ -1,0 +1,15 @@
+package iscsi
+
+import "testing"
+
+func TestSNACK(t *testing.T) {
+	vector(t, `10 81 0000 00 000000 0001000000000000 00000007 00000008
+		00000000 00000002 00000000 00000000 00000009 0000000a`,
+		SNACK{Type: SNACKStatus, LUN: [8]byte{0, 1}, ITT: 7, TTT: 8, ExpStatSN: 2, BegRun: 9, RunLength: 10},
+		ParseSNACK, (*SNACK).Put)
+}
+
+func TestSNACKReservedType(t *testing.T) {
+	refused(t, `10 84 0000 00 000000 0001000000000000 00000007 00000008
+		00000000 00000002 00000000 00000000 00000009 0000000a`, RejectInvalidField, ParseSNACK)
+}
