@@ -99,7 +99,9 @@ func (l *Login) Step(r LoginRequest, data []byte) (LoginResponse, []byte) {
 	l.statSN++
 	text, err := l.step(&r, data, &resp)
 	if err != nil {
-		l.err = err
+		if l.err == nil {
+			l.err = err
+		}
 		return l.fail(resp, statusOf(err)), nil
 	}
 	resp.DataLen = len(text)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The answers that are not values (RFC 7143 §6.2).
@@ -123,7 +124,7 @@ func CheckName(s string) error {
 		return fmt.Errorf("name of %d bytes, want 1 to %d: %w", len(s), MaxName, ErrValue)
 	}
 	for _, r := range s {
-		if r <= ' ' || r == 0x7f || r == '�' || strings.ContainsRune(`,="`, r) {
+		if r <= ' ' || r == 0x7f || r == utf8.RuneError || strings.ContainsRune(`,="`, r) {
 			return fmt.Errorf("name %q holds %q: %w", clip(s), r, ErrValue)
 		}
 	}
