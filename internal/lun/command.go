@@ -65,7 +65,7 @@ const (
 	// keepsAttention: a pending unit attention neither stops the command nor is
 	// cleared by it (SAM-5 §5.14).
 	keepsAttention
-	// notReady: allowed while the unit is stopped or has no medium.
+	// notReady: allowed while the unit has no medium.
 	notReady
 	// sanitizing: allowed while a sanitize operation runs or has failed (SBC-3
 	// §4.11.2).
@@ -77,8 +77,9 @@ const (
 	standby
 )
 
-// access is how a command fares with a reservation of another nexus (SPC-4
-// table 46, SBC-3 table 13).
+// access is how a command fares with a persistent reservation of another nexus
+// (SPC-4 table 46, SBC-3 table 13). RESERVE(6) conflicts with more commands
+// (SPC-2 table 10); the reservation family knows which.
 type access uint8
 
 const (

@@ -4,8 +4,7 @@ import "sango/internal/scsi"
 
 // The condition bits of a unit. A unit with none of them executes everything.
 const (
-	condStopped        uint32 = 1 << iota // START STOP UNIT stopped it
-	condEjected                           // its medium is out
+	condEjected        uint32 = 1 << iota // its medium is out
 	condSanitizing                        // a sanitize operation runs
 	condSanitizeFailed                    // a sanitize operation failed
 	condReadOnly                          // the volume is read-only
@@ -23,7 +22,7 @@ func (u *Unit) setCondition(bit uint32, on bool) {
 // gate returns how t ends instead of being executed, nil if it is executed. It
 // is asked when the command starts, after all that it had to wait for.
 func (u *Unit) gate(t *Task) error {
-	if t.cmd.access != accessAny && u.guard.conflicts(t) {
+	if u.guard.conflicts(t) {
 		return errConflict
 	}
 	c, f := u.cond.Load(), t.cmd.flags
@@ -35,10 +34,8 @@ func (u *Unit) gate(t *Task) error {
 			return cc
 		}
 	}
-	if f&notReady == 0 {
-		if cc := u.unready(c); cc != nil {
-			return cc
-		}
+	if f&notReady == 0 && c&condEjected != 0 {
+		return scsi.Check(scsi.NotReady, scsi.ASCMediumNotPresentTrayOpen)
 	}
 	if f&changes != 0 {
 		switch {
@@ -61,18 +58,6 @@ func (u *Unit) unsanitized(c uint32) *scsi.CheckCondition {
 		return cc
 	case c&condSanitizeFailed != 0:
 		return scsi.Check(scsi.MediumError, scsi.ASCSanitizeFailed)
-	}
-	return nil
-}
-
-// unready returns the sense data of a unit with conditions c that has no
-// medium or is stopped.
-func (u *Unit) unready(c uint32) *scsi.CheckCondition {
-	switch {
-	case c&condEjected != 0:
-		return scsi.Check(scsi.NotReady, scsi.ASCMediumNotPresentTrayOpen)
-	case c&condStopped != 0:
-		return scsi.Check(scsi.NotReady, scsi.ASCInitializingRequired)
 	}
 	return nil
 }

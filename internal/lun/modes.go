@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,8 +15,10 @@ import (
 type modes struct {
 	defs []scsi.ModeDef
 
-	mu      sync.Mutex // guards the fields below; held while the store saves
-	current [][]byte   // by index of defs
+	serial sync.Mutex // one change at a time; held while the store saves
+
+	mu      sync.Mutex // guards the fields below; never held while something blocks
+	current [][]byte   // by index of defs; a page is replaced, never changed
 	saved   [][]byte
 
 	// What the pages say, readable without the lock.
@@ -70,10 +73,7 @@ func (m *modes) open(u *Unit) error {
 func (m *modes) revert() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.current = nil
-	for _, p := range m.saved {
-		m.current = append(m.current, bytes.Clone(p))
-	}
+	m.current = slices.Clone(m.saved)
 	m.apply()
 }
 
@@ -115,13 +115,13 @@ func (m *modes) pages(code, subpage uint8, pc scsi.PageControl) (out []scsi.Mode
 		p := scsi.ModePage{Page: d.Page, Subpage: d.Subpage, Saved: true}
 		switch pc {
 		case scsi.PageCurrent:
-			p.Params = bytes.Clone(m.current[i])
+			p.Params = m.current[i]
 		case scsi.PageChangeable:
 			p.Params = d.Changeable
 		case scsi.PageDefault:
 			p.Params = d.Default
 		case scsi.PageSaved:
-			p.Params = bytes.Clone(m.saved[i])
+			p.Params = m.saved[i]
 		}
 		out = append(out, p)
 	}
@@ -132,9 +132,12 @@ func (m *modes) pages(code, subpage uint8, pc scsi.PageControl) (out []scsi.Mode
 // It reports whether a value changed. flush is called before a write cache is
 // disabled (SBC-3 §6.4.5).
 func (m *modes) change(pages []scsi.SelectedPage, save bool, st UnitStore, flush func() error) (changed bool, err error) {
+	m.serial.Lock()
+	defer m.serial.Unlock()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	next, keep := bytesOf(m.current), bytesOf(m.saved)
+	current := m.current
+	next, keep := slices.Clone(m.current), slices.Clone(m.saved)
+	m.mu.Unlock()
 	for n := range pages {
 		p := &pages[n]
 		i := m.find(p.Page, p.Subpage)
@@ -144,10 +147,11 @@ func (m *modes) change(pages []scsi.SelectedPage, save bool, st UnitStore, flush
 		if cc := m.defs[i].Check(next[i], p); cc != nil {
 			return false, cc
 		}
-		if !bytes.Equal(m.current[i], p.Params) {
+		if !bytes.Equal(current[i], p.Params) {
 			changed = true
 		}
-		next[i], keep[i] = bytes.Clone(p.Params), bytes.Clone(p.Params)
+		next[i] = bytes.Clone(p.Params)
+		keep[i] = next[i]
 	}
 	if i := m.find(scsi.ModeCaching, 0); m.wce.Load() {
 		if c, _ := scsi.ParseCaching(next[i]); !c.WCE {
@@ -168,14 +172,16 @@ func (m *modes) change(pages []scsi.SelectedPage, save bool, st UnitStore, flush
 		if err := st.Save(StateModePages, b); err != nil {
 			return false, fmt.Errorf("saving mode pages: %w", err)
 		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if save {
 		m.saved = keep
 	}
 	m.current = next
 	m.apply()
 	return changed, nil
 }
-
-func bytesOf(p [][]byte) [][]byte { return append([][]byte(nil), p...) }
 
 func (m *modes) find(page, subpage uint8) int {
 	for i := range m.defs {

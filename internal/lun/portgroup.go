@@ -3,20 +3,20 @@ package lun
 import (
 	"sango/internal/san"
 	"sango/internal/scsi"
+	"sango/internal/scsi/alua"
 )
 
-// AccessState is the asymmetric access state of a target port group. The
-// values are those on the wire (SPC-4 table 306).
-type AccessState uint8
+// AccessState is the asymmetric access state of a target port group.
+type AccessState = alua.State
 
 // The asymmetric access states.
 const (
-	ActiveOptimized    AccessState = 0x0
-	ActiveNonOptimized AccessState = 0x1
-	Standby            AccessState = 0x2
-	Unavailable        AccessState = 0x3
-	Offline            AccessState = 0xe
-	Transitioning      AccessState = 0xf
+	ActiveOptimized    = alua.Optimized
+	ActiveNonOptimized = alua.NonOptimized
+	Standby            = alua.Standby
+	Unavailable        = alua.Unavailable
+	Offline            = alua.Offline
+	Transitioning      = alua.Transitioning
 )
 
 // PortGroup is a target port group: one gateway and its portals (SPC-4

@@ -7,6 +7,14 @@ import "sango/internal/scsi"
 func families() [][]command {
 	return [][]command{
 		readyCommands(),
+		inquiryCommands(),
+		lunsCommands(),
+		senseCommands(),
+		modeCommands(),
+		logCommands(),
+		reportCommands(),
+		mediumCommands(),
+		groupCommands(),
 	}
 }
 

@@ -20,6 +20,7 @@ type Unit struct {
 	o     UnitOptions
 
 	table   *table
+	vpds    []vpdPage
 	guard   guard
 	modes   modes
 	set     taskSet
@@ -28,8 +29,6 @@ type Unit struct {
 
 	cond     atomic.Uint32 // condition bits
 	progress atomic.Uint32 // of a sanitize operation, n/65536
-
-	medium sync.Mutex // guards changes of condStopped and condEjected
 
 	mu    sync.Mutex // guards peers; no other lock but an attentions' is taken under it
 	peers []*itl     // every I_T_L nexus of the unit
@@ -47,6 +46,7 @@ func NewUnit(v san.Volume, dev block.Device, st UnitStore, o UnitOptions) (*Unit
 		return nil, fmt.Errorf("volume %s: saved mode pages: %w", v.Name, err)
 	}
 	u.table = newTable(u)
+	u.vpds = vpdPages(u)
 	var err error
 	if u.guard, err = newGuard(u); err != nil {
 		return nil, fmt.Errorf("volume %s: reservations: %w", v.Name, err)
