@@ -66,6 +66,8 @@ func parseModeSelect(t *Task) error {
 		return scsi.InvalidField(1, 4)
 	}
 	t.need = int(c.Length)
+	// No write is under way while the cache is switched off.
+	t.span(lockExclusive, 0, t.unit.dev.Info().Size)
 	return nil
 }
 
