@@ -1,0 +1,120 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Config is how a Server behaves. Zero fields take the defaults that
+// withDefaults gives.
+type Config struct {
+	// Connections bounds all the connections of the server. One more is refused
+	// with login status 0302h, and past a reserve for such refusals reset.
+	Connections int
+	// Logins bounds the connections that are logging in, LoginsPerAddress those
+	// of them from one address, so that peers that connect and say nothing
+	// cannot keep hosts out. One more is reset.
+	Logins           int
+	LoginsPerAddress int
+	// SessionsPerHost bounds the normal sessions of one initiator name; one
+	// more is refused with login status 0302h.
+	SessionsPerHost int
+	// LoginTimeout is how long a connection may take from accept to full
+	// feature phase, a wait for the tasks of the session it reinstates
+	// included.
+	LoginTimeout time.Duration
+	// DiscoveryIdle is how long a discovery session may be silent.
+	DiscoveryIdle time.Duration
+
+	// NopInterval is the time between two pings of a connection, NopTimeout
+	// how long each may go unanswered; then the connection is reset. Their sum
+	// is the time in which a lost peer is noticed (DESIGN R4 a): 3 to 5 s.
+	NopInterval time.Duration
+	NopTimeout  time.Duration
+	// MaxAge is how old a command may be when it is admitted (DESIGN R4 b). An
+	// older one is not executed and its connection is reset.
+	MaxAge time.Duration
+
+	// Window is the number of commands that a session may have outstanding.
+	Window int
+	// Immediates bounds the immediate commands outstanding besides.
+	Immediates int
+	// MaxRecvDataSegment is what the server declares as its
+	// MaxRecvDataSegmentLength, in bytes; FirstBurst, MaxBurst and
+	// OutstandingR2T are its sides of those negotiations.
+	MaxRecvDataSegment int
+	FirstBurst         int
+	MaxBurst           int
+	OutstandingR2T     int
+	// ImmediateData and InitialR2T are the server's sides of those
+	// negotiations: No to the first and yes to the second make every write
+	// solicited.
+	NoImmediateData bool
+	InitialR2T      bool
+
+	// ConnectionMemory and Memory bound the task data that one connection and
+	// the whole server hold, in bytes. A command that would exceed one ends
+	// with TASK SET FULL; a connection without any other data gets one
+	// command through whatever its size.
+	ConnectionMemory int64
+	Memory           int64
+
+	// DrainTime is what initiators are given to log out when the server
+	// drains.
+	DrainTime time.Duration
+
+	Logger *slog.Logger // nil: slog.Default()
+}
+
+// withDefaults fills the zero fields and checks the others.
+func (c Config) withDefaults() (Config, error) {
+	def(&c.Connections, 1024)
+	def(&c.Logins, max(c.Connections/4, 1))
+	def(&c.LoginsPerAddress, max(c.Logins/4, 1))
+	def(&c.SessionsPerHost, 64)
+	def(&c.LoginTimeout, 15*time.Second)
+	def(&c.DiscoveryIdle, 60*time.Second)
+	def(&c.NopInterval, time.Second)
+	def(&c.NopTimeout, 3500*time.Millisecond)
+	def(&c.MaxAge, 3*time.Second)
+	def(&c.Window, 128)
+	def(&c.Immediates, 32)
+	def(&c.MaxRecvDataSegment, 256<<10)
+	def(&c.FirstBurst, 256<<10)
+	def(&c.MaxBurst, 1<<20)
+	def(&c.OutstandingR2T, maxR2T)
+	def(&c.ConnectionMemory, 256<<20)
+	def(&c.Memory, 2<<30)
+	def(&c.DrainTime, 5*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, errors.Join(
+		within("connections", c.Connections, 1, 1<<20),
+		within("logins", c.Logins, 1, 1<<20),
+		within("logins per address", c.LoginsPerAddress, 1, 1<<20),
+		within("sessions per host", c.SessionsPerHost, 1, 1<<16),
+		within("window", c.Window, 1, maxWindow),
+		within("immediate commands", c.Immediates, 1, maxWindow),
+		within("MaxRecvDataSegmentLength", c.MaxRecvDataSegment, 512, 1<<24-1),
+		within("FirstBurstLength", c.FirstBurst, 512, c.MaxBurst),
+		within("MaxBurstLength", c.MaxBurst, 512, 1<<24-1),
+		within("MaxOutstandingR2T", c.OutstandingR2T, 1, maxR2T),
+	)
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func within(what string, v, lo, hi int) error {
+	if v < lo || v > hi {
+		return fmt.Errorf("target: %s is %d; set it between %d and %d", what, v, lo, hi)
+	}
+	return nil
+}

@@ -1,0 +1,322 @@
+package target
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sango/internal/bufpool"
+	"sango/internal/iscsi"
+	"sango/internal/lun"
+	"sango/internal/san"
+)
+
+// conn is one connection and, after its login, the session that it is.
+type conn struct {
+	srv    *Server
+	sock   *socket
+	log    *slog.Logger
+	tpg    san.TPG
+	peer   netip.AddrPort
+	opened time.Time
+	done   chan struct{} // closed when nothing of the connection is left
+
+	// The reader's. params is constant after the login.
+	in          input
+	sink        [][]byte // scratch
+	params      iscsi.Params
+	limit       int    // longest data segment that is taken now
+	received    uint64 // bytes of task data taken
+	lastHeard   time.Time
+	nextTick    time.Time
+	deadline    time.Time // the socket's read deadline
+	loginBy     time.Time // zero once the login is over
+	ping        pinger
+	text        *iscsi.TextExchange
+	maxR2Ts     int       // R2Ts that one task may have outstanding
+	nextTTT     iscsi.TTT // tags from firstTTT up to it were handed out
+	tagsWrapped bool      // all tags were handed out once
+	identity    iscsi.Identity
+	grant       Grant
+	nexus       *lun.Nexus
+	tsih, cid   uint16
+	refusal     iscsi.LoginStatus // how its login ends, decided before it began
+
+	batch   batch // the holder of the sending token's
+	memory  budget
+	written atomic.Int64 // bytes the socket took
+	ended   atomic.Bool  // ending is set
+
+	mu         sync.Mutex // guards the rest
+	tasks      map[iscsi.ITT]*task
+	win        window
+	statSN     iscsi.StatSN
+	immediates int // immediate commands that were not answered yet
+	out        output
+	ending     *ending
+	senders    sync.WaitGroup // goroutines that write; Add under mu while not dead
+	stats      counters
+	info       SessionInfo
+}
+
+// ending is why and how a connection ends.
+type ending struct {
+	err    error
+	gentle bool // what is queued is sent first
+}
+
+// Why connections end.
+var (
+	errHeaderDigest = errors.New("a header digest is wrong")
+	errTooLong      = errors.New("a data segment is too long")
+	errNotReading   = errors.New("the peer makes the target answer but does not read the answers")
+	errSilent       = errors.New("the peer did not answer a ping in time")
+	errLoginTime    = errors.New("the login took too long")
+	errIdle         = errors.New("the discovery session was silent for too long")
+	errLoggedOut    = errors.New("logged out")
+	errTooOld       = errors.New("a command waited too long before it could be executed")
+	errReinstated   = errors.New("the initiator logged in again (session reinstatement)")
+	errShutdown     = errors.New("the target shuts down")
+	errLoginFailed  = errors.New("login failed")
+)
+
+// lingerTime bounds the time that the last PDUs of a connection are given to
+// leave.
+const lingerTime = 2 * time.Second
+
+func newConn(s *Server, sock *socket, tpg san.TPG, peer netip.AddrPort) *conn {
+	now := time.Now()
+	c := &conn{
+		srv: s, sock: sock, tpg: tpg, peer: peer, opened: now, done: make(chan struct{}),
+		log:       s.log.With("peer", peer.String(), "tpg", uint16(tpg)),
+		limit:     iscsi.LoginSegment,
+		lastHeard: now,
+		loginBy:   now.Add(s.cfg.LoginTimeout),
+		nextTTT:   firstTTT,
+		tasks:     make(map[iscsi.ITT]*task),
+		memory:    budget{limit: s.cfg.ConnectionMemory},
+	}
+	c.out.idle.L = &c.mu
+	c.in.buf = bufpool.Get(inputSize)
+	c.in.newer = now
+	c.batch.maxBurst = iscsi.LoginSegment
+	c.batch.maxData.Store(iscsi.LoginSegment)
+	c.batch.pingMark = c.ping.sent.Store
+	return c
+}
+
+// run is the reader's life.
+func (c *conn) run() {
+	err := c.login()
+	if err == nil {
+		err = c.serve()
+	}
+	c.teardown(err)
+}
+
+// serve handles the PDUs of full feature phase until the connection ends.
+func (c *conn) serve() error {
+	for {
+		if err := c.nextHeader(c.limit); err != nil {
+			return err
+		}
+		if err := c.dispatch(); err != nil {
+			return err
+		}
+	}
+}
+
+// dispatch handles the PDU at hand, data segment included.
+func (c *conn) dispatch() error {
+	op := c.in.h.Opcode()
+	if c.in.ahsErr != nil {
+		return c.rejectPDU(c.in.ahsErr)
+	}
+	if c.params.Discovery && op != iscsi.OpTextRequest && op != iscsi.OpLogoutRequest {
+		return c.rejectPDU(&iscsi.ProtocolError{Reason: iscsi.RejectProtocol, Text: "a discovery session takes only Text and Logout Requests"})
+	}
+	switch op {
+	case iscsi.OpSCSICommand:
+		return c.scsiCommand()
+	case iscsi.OpDataOut:
+		return c.dataOut()
+	case iscsi.OpNopOut:
+		return c.nopOut()
+	case iscsi.OpTaskRequest:
+		return c.taskRequest()
+	case iscsi.OpTextRequest:
+		return c.textRequest()
+	case iscsi.OpLogoutRequest:
+		return c.logoutRequest()
+	case iscsi.OpSNACK:
+		return c.snack()
+	case iscsi.OpLoginRequest:
+		return c.rejectPDU(&iscsi.ProtocolError{Reason: iscsi.RejectProtocol, Text: "a Login Request after the login"})
+	}
+	return c.rejectPDU(&iscsi.ProtocolError{Reason: iscsi.RejectNotSupported, Text: "no PDU of an initiator has " + op.String()})
+}
+
+// numbered runs a command that is not a SCSI command in its turn: at once
+// when it is immediate, else in CmdSN order. run gets whether the command
+// took a credit that its response must give back.
+func (c *conn) numbered(immediate bool, sn iscsi.CmdSN, run func(credit bool) error) error {
+	if immediate {
+		return run(false)
+	}
+	c.mu.Lock()
+	v := c.win.judge(sn)
+	switch v {
+	case now:
+		c.win.advance()
+	case later:
+		c.win.hold(sn, &ordered{run: func() error { return run(true) }})
+	}
+	c.mu.Unlock()
+	if v != now {
+		return nil
+	}
+	if err := run(true); err != nil {
+		return err
+	}
+	return c.catchUp()
+}
+
+// catchUp runs the held commands whose turn has come.
+func (c *conn) catchUp() error {
+	for len(c.win.held) > 0 {
+		c.mu.Lock()
+		o := c.win.next()
+		c.mu.Unlock()
+		if o == nil {
+			return nil
+		}
+		if err := o.run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tick does what time asks for. It is called before each wait of the reader.
+// It also keeps the socket's read deadline ahead, so that a wait ends for the
+// next tick and the moment at which the socket was seen empty stays fresh.
+func (c *conn) tick(now time.Time) error {
+	if c.deadline.Sub(now) < tickTime/2 {
+		c.deadline = now.Add(tickTime)
+		_ = c.sock.tcp.SetReadDeadline(c.deadline) // a closed socket shows in the read
+	}
+	if c.ended.Load() { // after the deadline was set: wake sets it after ended
+		return errEnded
+	}
+	if now.Before(c.nextTick) {
+		return nil
+	}
+	c.nextTick = now.Add(tickTime / 2)
+	switch {
+	case !c.loginBy.IsZero():
+		if now.After(c.loginBy) {
+			return errLoginTime
+		}
+	case c.params.Discovery:
+		if now.Sub(c.lastHeard) > c.srv.cfg.DiscoveryIdle {
+			return errIdle
+		}
+	default:
+		return c.keepAlive(now)
+	}
+	return nil
+}
+
+// tickTime is how long a reader sleeps at most.
+const tickTime = 500 * time.Millisecond
+
+// end ends the connection from any goroutine.
+func (c *conn) end(err error, gentle bool) {
+	c.mu.Lock()
+	c.endLocked(err, !gentle)
+	c.mu.Unlock()
+}
+
+// endLocked is end with c.mu held. The first reason stays; a hard end makes a
+// gentle one hard.
+func (c *conn) endLocked(err error, hard bool) {
+	switch {
+	case c.ending == nil:
+		c.ending = &ending{err: err, gentle: !hard}
+	case hard:
+		c.ending.gentle = false
+	}
+	c.ended.Store(true)
+	c.sock.wake()
+}
+
+// Drop implements lun.Transport: the session ends after the initiator was told
+// so by an asynchronous message (RFC 7143 §11.9).
+func (c *conn) Drop(reason string) {
+	k := c.asyncMessage(iscsi.Async{Event: iscsi.AsyncDropSession})
+	c.mu.Lock()
+	c.enqueue(k)
+	c.endLocked(errors.New(reason), false)
+	c.kick()
+}
+
+// TaskDone implements lun.Transport.
+func (c *conn) TaskDone(lt *lun.Task) {
+	t := lt.User.(*task)
+	c.mu.Lock()
+	t.done = true
+	if !t.held {
+		c.finish(t)
+	}
+	c.kick()
+}
+
+// teardown ends everything the connection has. What was read but not yet
+// executed is not executed any more.
+func (c *conn) teardown(err error) {
+	c.mu.Lock()
+	if c.ending == nil {
+		gentle := errors.Is(err, errLoggedOut) || errors.Is(err, errLoginFailed)
+		c.ending = &ending{err: err, gentle: gentle}
+		c.ended.Store(true)
+	}
+	end := *c.ending
+	if end.gentle && !c.out.dead {
+		_ = c.sock.tcp.SetWriteDeadline(time.Now().Add(lingerTime))
+		c.out.corked = false
+		c.kick()
+		c.mu.Lock()
+		for c.out.sending {
+			c.out.idle.Wait()
+		}
+	}
+	c.kill()
+	c.mu.Unlock()
+	if end.gentle {
+		c.sock.close()
+	} else {
+		c.sock.reset()
+	}
+	c.senders.Wait()
+
+	if c.nexus != nil {
+		c.nexus.Detach()
+	}
+	c.mu.Lock()
+	for c.out.sending { // TaskDone may have sent for a moment
+		c.out.idle.Wait()
+	}
+	for _, t := range c.tasks { // those that package lun never knew, or has given back
+		delete(c.tasks, t.itt)
+		t.free()
+	}
+	c.win.held = nil
+	c.mu.Unlock()
+	c.in.buf.Release()
+	c.in.buf = nil
+	c.srv.gone(c, end.err)
+	close(c.done)
+}

@@ -1,0 +1,198 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sango/internal/bufpool"
+	"sango/internal/iscsi"
+	"sango/internal/lun"
+	"sango/internal/san"
+)
+
+// login runs the login phase (RFC 7143 §6.3). When it returns nil the
+// connection is in full feature phase.
+func (c *conn) login() error {
+	m := iscsi.NewLogin(iscsi.LoginConfig{
+		TPG:        c.tpg,
+		Limits:     c.srv.limits(),
+		Challenger: c.srv.challenger,
+		Identify:   c.identify,
+	})
+	for first := true; ; first = false {
+		if err := c.nextHeader(iscsi.LoginSegment); err != nil {
+			return err
+		}
+		r, err := iscsi.ParseLoginRequest(&c.in.h)
+		if err != nil {
+			return c.notALogin(m, first)
+		}
+		data, _, err := c.readAll()
+		if err != nil {
+			return err
+		}
+		resp, text := m.Step(r, data.B)
+		switch {
+		case m.Err() == nil && c.refusal != iscsi.LoginSuccess:
+			resp = m.Refuse(resp, c.refusal)
+		case m.Done():
+			if status := c.establish(m, &resp); status != iscsi.LoginSuccess {
+				resp = m.Refuse(resp, status)
+			}
+		}
+		c.answerLogin(&resp, text, m)
+		data.Release()
+		if err := m.Err(); err != nil {
+			return fmt.Errorf("%w: %w", errLoginFailed, err)
+		}
+		if m.Done() {
+			return nil
+		}
+	}
+}
+
+// notALogin ends a login in which another PDU came: without an answer if
+// nothing came before it, since the peer may not speak iSCSI at all.
+func (c *conn) notALogin(m *iscsi.Login, first bool) error {
+	op := c.in.h.Opcode()
+	if !first {
+		resp := m.Refuse(iscsi.LoginResponse{ITT: c.in.h.ITT(), StatSN: m.StatSN(), ExpCmdSN: m.CmdSN()}, iscsi.LoginInvalidRequest)
+		c.answerLogin(&resp, nil, m)
+	}
+	return fmt.Errorf("%w: a %v PDU came during the login", errLoginFailed, op)
+}
+
+// answerLogin queues a Login Response. Digests and lengths that were agreed on
+// hold for everything that follows the last one.
+func (c *conn) answerLogin(resp *iscsi.LoginResponse, text []byte, m *iscsi.Login) {
+	k := newControl()
+	resp.Put(&k.h)
+	if resp.DataLen > 0 {
+		k.data = bufpool.Get(len(text))
+		copy(k.data.B, text)
+	}
+	k.backlog = true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.win = newWindow(resp.ExpCmdSN, c.srv.cfg.Window)
+	if m.Done() {
+		c.win = newWindow(m.CmdSN(), c.srv.cfg.Window)
+		k.then = new(c.params)
+	}
+	c.enqueue(k)
+}
+
+// identify asks the directory about the initiator, once per login.
+func (c *conn) identify(id iscsi.Identity) ([]san.CHAP, iscsi.LoginStatus) {
+	c.identity = id
+	c.log = c.log.With("initiator", id.Initiator.Name)
+	if id.Discovery {
+		accounts, err := c.srv.dir.Discovery(id.Initiator.Name, c.peer.Addr())
+		return accounts, c.status(err)
+	}
+	c.log = c.log.With("target", id.Target)
+	g, err := c.srv.dir.Login(id.Initiator.Name, c.peer.Addr(), id.Target)
+	if err != nil {
+		return nil, c.status(err)
+	}
+	c.grant = g
+	return g.Accounts, iscsi.LoginSuccess
+}
+
+// status maps an error of the directory to a login status.
+func (c *conn) status(err error) iscsi.LoginStatus {
+	switch {
+	case err == nil:
+		return iscsi.LoginSuccess
+	case errors.Is(err, ErrNotFound):
+		return iscsi.LoginNotFound
+	case errors.Is(err, ErrForbidden):
+		return iscsi.LoginForbidden
+	}
+	c.log.Warn("a login could not be looked up", "err", err)
+	return iscsi.LoginUnavailable
+}
+
+// establish makes the session, once the initiator is who it says. A session of
+// the same nexus ends before it (session reinstatement, RFC 7143 §6.3.5), its
+// tasks included (DESIGN R4 e).
+func (c *conn) establish(m *iscsi.Login, resp *iscsi.LoginResponse) iscsi.LoginStatus {
+	id := m.Identity()
+	if id.TSIH != 0 {
+		// A connection for a session that is there, or a session to be continued:
+		// there is one connection a session, and nothing is kept of those that
+		// ended.
+		if c.srv.reg.has(id.TSIH, c.nexusID()) {
+			return iscsi.LoginTooManyConns
+		}
+		return iscsi.LoginNoSession
+	}
+	if status := c.register(); status != iscsi.LoginSuccess {
+		return status
+	}
+	if !id.Discovery {
+		n, err := c.grant.Target.Attach(c.nexusID(), c.grant.Host, c)
+		if err != nil {
+			c.log.Warn("a login was refused", "err", err)
+			if errors.Is(err, lun.ErrNexuses) {
+				return iscsi.LoginOutOfResources
+			}
+			return iscsi.LoginTargetError
+		}
+		c.nexus = n
+	}
+	c.params = m.Outcome()
+	c.cid = id.CID
+	c.maxR2Ts = min(int(c.params.MaxOutstandingR2T), maxR2T)
+	c.limit = c.params.MaxRecv
+	c.text = iscsi.NewTextExchange(&c.params, c.targetRecords)
+	c.loginBy = time.Time{}
+	resp.TSIH = c.tsih
+	c.srv.established(c, m.User())
+	return iscsi.LoginSuccess
+}
+
+// register takes the session's name, after it has waited for the end of the
+// session that has it.
+func (c *conn) register() iscsi.LoginStatus {
+	timeout := time.NewTimer(time.Until(c.loginBy))
+	defer timeout.Stop()
+	for {
+		old, status := c.srv.reg.add(c)
+		if old == nil {
+			return status
+		}
+		old.end(errReinstated, false)
+		select {
+		case <-old.done:
+		case <-timeout.C:
+			c.log.Warn("a login was refused: the tasks of the session it replaces did not end in time; the store may be slow")
+			return iscsi.LoginUnavailable
+		case <-c.srv.closing:
+			return iscsi.LoginUnavailable
+		}
+	}
+}
+
+// nexusID names the nexus that the login asks for.
+func (c *conn) nexusID() san.NexusID {
+	return san.NexusID{
+		Initiator: c.identity.Initiator,
+		Target:    san.TargetPort{Name: c.identity.Target, TPG: c.tpg},
+	}
+}
+
+// limits is the server's side of the negotiation.
+func (s *Server) limits() iscsi.Limits {
+	l := iscsi.DefaultLimits()
+	l.InitialR2T = s.cfg.InitialR2T
+	l.ImmediateData = !s.cfg.NoImmediateData
+	l.MaxRecv = s.cfg.MaxRecvDataSegment
+	l.FirstBurstLength = uint32(s.cfg.FirstBurst)
+	l.MaxBurstLength = uint32(s.cfg.MaxBurst)
+	l.MaxOutstandingR2T = uint16(s.cfg.OutstandingR2T)
+	l.HeaderDigest = slices.Clone(l.HeaderDigest)
+	return l
+}

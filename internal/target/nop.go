@@ -1,0 +1,95 @@
+package target
+
+import (
+	"sync/atomic"
+	"time"
+
+	"sango/internal/bufpool"
+	"sango/internal/iscsi"
+)
+
+// nopOut takes a NOP-Out PDU (RFC 7143 §11.18): a ping to answer, or the
+// answer to ours.
+func (c *conn) nopOut() error {
+	n, err := iscsi.ParseNopOut(&c.in.h)
+	if err != nil {
+		return c.rejectPDU(err)
+	}
+	data, ok, err := c.readAll()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		data.Release()
+		return c.reject(iscsi.RejectDataDigest, false)
+	}
+	if n.ITT == iscsi.NoITT { // no answer is wanted
+		if n.TTT != iscsi.NoTTT && n.TTT == c.ping.ttt {
+			c.ping.answered()
+		}
+		data.Release()
+		return nil
+	}
+	// Outside the window it is ignored, and its data left to the collector.
+	return c.numbered(n.Immediate, n.CmdSN, func(credit bool) error {
+		c.echo(&n, data, credit)
+		return nil
+	})
+}
+
+// echo answers a ping with as much of its data as the initiator takes.
+func (c *conn) echo(n *iscsi.NopOut, data *bufpool.Buf, credit bool) {
+	data.B = data.B[:min(len(data.B), c.params.MaxSend)]
+	k := newControl()
+	p := iscsi.NopIn{ITT: n.ITT, TTT: iscsi.NoTTT, DataLen: len(data.B)}
+	p.Put(&k.h)
+	k.data = data
+	k.credit, k.backlog = credit, true
+	c.post(k)
+}
+
+// pinger is the liveness check of a connection (DESIGN R4 a). It belongs to
+// the reader, apart from sent.
+type pinger struct {
+	next     time.Time // when the next ping is due
+	ttt      iscsi.TTT // of the ping that waits for its answer, 0 without one
+	deadline time.Time // when the answer must have come
+	acked    int64     // bytes of the stream that the peer's kernel has acknowledged
+	sent     atomic.Int64
+}
+
+func (p *pinger) answered() { p.ttt = 0 }
+
+// keepAlive sends a ping when one is due, and ends the connection when one was
+// not answered in time. While the ping itself is still in the queue to the
+// peer, and the peer's kernel keeps acknowledging what comes before it, the
+// path is slow and not dead: the time starts anew (DESIGN R8).
+func (c *conn) keepAlive(now time.Time) error {
+	p := &c.ping
+	if p.ttt != 0 {
+		acked := c.written.Load() - c.sock.unacked()
+		end := p.sent.Load()
+		if acked > p.acked && (end == 0 || acked < end) {
+			p.deadline = now.Add(c.srv.cfg.NopTimeout)
+		}
+		p.acked = acked
+		if now.After(p.deadline) {
+			return errSilent
+		}
+		return nil
+	}
+	if now.Before(p.next) {
+		return nil
+	}
+	p.ttt = c.tag()
+	p.next = now.Add(c.srv.cfg.NopInterval)
+	p.deadline = now.Add(c.srv.cfg.NopTimeout)
+	p.acked = c.written.Load() - c.sock.unacked()
+	p.sent.Store(0)
+	k := newControl()
+	n := iscsi.NopIn{ITT: iscsi.NoITT, TTT: p.ttt}
+	n.Put(&k.h)
+	k.num, k.ping = showsStatSN, true
+	c.post(k)
+	return nil
+}

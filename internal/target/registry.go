@@ -1,0 +1,95 @@
+package target
+
+import (
+	"sync"
+
+	"sango/internal/iscsi"
+	"sango/internal/san"
+)
+
+// registry knows the sessions of a server by their names.
+type registry struct {
+	perHost int // normal sessions that one initiator name may have
+
+	mu       sync.Mutex // guards the fields below
+	refusing bool       // the server drains: no new sessions
+	nexuses  map[san.NexusID]*conn
+	handles  map[uint16]*conn // by TSIH
+	hosts    map[string]int   // normal sessions by initiator name
+	last     uint16           // TSIH that was given last
+}
+
+func newRegistry(perHost int) *registry {
+	return &registry{
+		perHost: perHost,
+		nexuses: make(map[san.NexusID]*conn), handles: make(map[uint16]*conn), hosts: make(map[string]int),
+	}
+}
+
+// add registers the session of c and gives it a TSIH. If another session has
+// its name, that one is returned and nothing is done: add again when it is
+// gone.
+func (r *registry) add(c *conn) (old *conn, status iscsi.LoginStatus) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id, host := c.nexusID(), c.identity.Initiator.Name
+	switch {
+	case r.refusing:
+		return nil, iscsi.LoginUnavailable
+	case c.identity.Discovery:
+	case r.nexuses[id] != nil:
+		return r.nexuses[id], iscsi.LoginSuccess
+	case r.hosts[host] >= r.perHost:
+		c.log.Warn("a login was refused: the initiator has as many sessions as it may have", "sessions", r.hosts[host])
+		return nil, iscsi.LoginOutOfResources
+	}
+	if len(r.handles) == 0xffff {
+		return nil, iscsi.LoginOutOfResources
+	}
+	for {
+		r.last++
+		if r.last != 0 && r.handles[r.last] == nil {
+			break
+		}
+	}
+	c.tsih = r.last
+	r.handles[c.tsih] = c
+	if !c.identity.Discovery {
+		r.nexuses[id] = c
+		r.hosts[host]++
+	}
+	return nil, iscsi.LoginSuccess
+}
+
+// remove forgets the session of c, if it got as far as to have one.
+func (r *registry) remove(c *conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.tsih == 0 || r.handles[c.tsih] != c {
+		return
+	}
+	delete(r.handles, c.tsih)
+	if c.identity.Discovery {
+		return
+	}
+	delete(r.nexuses, c.nexusID())
+	host := c.identity.Initiator.Name
+	if r.hosts[host]--; r.hosts[host] == 0 {
+		delete(r.hosts, host)
+	}
+}
+
+// has reports whether the session that tsih names belongs to that nexus.
+func (r *registry) has(tsih uint16, id san.NexusID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.handles[tsih]
+	return c != nil && c.nexusID() == id
+}
+
+// refuse makes add refuse new sessions, or take them again.
+func (r *registry) refuse(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refusing = on
+}

@@ -1,0 +1,196 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxVec is the longest I/O vector of one system call (IOV_MAX).
+const maxVec = 1024
+
+// socket is one TCP connection and all the system calls that are made on it.
+// Its read half belongs to the connection's reader, its write half to the
+// holder of the sending token; the rest may be called from any goroutine.
+type socket struct {
+	tcp *net.TCPConn
+	raw syscall.RawConn
+
+	// Read half. The functions are made once, so that a call allocates nothing.
+	readFn    func(fd uintptr) bool
+	readVec   []unix.Iovec
+	readWant  int
+	readN     int
+	readErr   error
+	seenEmpty time.Time // last moment at which nothing was there to read
+	arrival   time.Time // of the bytes of the last read: seenEmpty before it
+
+	// Write half.
+	writeFn   func(fd uintptr) bool
+	writeVec  []unix.Iovec
+	writeWait bool
+	writeN    int
+	writeErr  error
+}
+
+func newSocket(c *net.TCPConn) (*socket, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("connection from %v: %w", c.RemoteAddr(), err)
+	}
+	s := &socket{tcp: c, raw: raw, seenEmpty: time.Now()}
+	s.readFn, s.writeFn = s.readOnce, s.writeOnce
+	// A peer that vanished while nothing is under way on a discovery session
+	// is noticed by the kernel; normal sessions are pinged.
+	keep := net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
+	if err := errors.Join(c.SetNoDelay(true), c.SetKeepAliveConfig(keep)); err != nil {
+		return nil, fmt.Errorf("connection from %v: %w", c.RemoteAddr(), err)
+	}
+	return s, nil
+}
+
+// read waits until there is something to read or the read deadline passes
+// (os.ErrDeadlineExceeded), and reads it into dst. The end of the stream is
+// errHangUp. Afterwards arrival is the arrival time of the bytes read.
+func (s *socket) read(dst [][]byte) (int, error) {
+	s.readVec, s.readWant = iovec(s.readVec[:0], dst)
+	s.readN, s.readErr = 0, nil
+	err := s.raw.Read(s.readFn)
+	if err == nil {
+		err = s.readErr
+	}
+	clear(s.readVec)
+	return s.readN, err
+}
+
+var errHangUp = errors.New("the peer closed the connection")
+
+// readOnce is one attempt; false makes the runtime wait for readiness. The
+// clock is read before the system call, so that whatever is read later came
+// after the moment that seenEmpty names.
+func (s *socket) readOnce(fd uintptr) bool {
+	now := time.Now()
+	n, errno := vectored(unix.SYS_READV, fd, s.readVec)
+	switch {
+	case errno == unix.EAGAIN:
+		s.seenEmpty = now
+		return false
+	case errno != 0:
+		s.readErr = os.NewSyscallError("readv", errno)
+		return true
+	case n == 0:
+		s.readErr = errHangUp
+		return true
+	}
+	s.readN, s.arrival = n, s.seenEmpty
+	if n < s.readWant {
+		s.seenEmpty = now // it took all there was
+	}
+	return true
+}
+
+// write writes from src. With wait it blocks until the socket has taken
+// something; without, it returns 0, nil when the socket takes nothing.
+func (s *socket) write(src [][]byte, wait bool) (int, error) {
+	s.writeVec, _ = iovec(s.writeVec[:0], src)
+	s.writeN, s.writeErr, s.writeWait = 0, nil, wait
+	err := s.raw.Write(s.writeFn)
+	if err == nil {
+		err = s.writeErr
+	}
+	clear(s.writeVec)
+	return s.writeN, err
+}
+
+func (s *socket) writeOnce(fd uintptr) bool {
+	n, errno := vectored(unix.SYS_WRITEV, fd, s.writeVec)
+	switch errno {
+	case 0:
+		s.writeN = n
+	case unix.EAGAIN:
+		return !s.writeWait
+	default:
+		s.writeErr = os.NewSyscallError("writev", errno)
+	}
+	return true
+}
+
+// iovec appends the non-empty slices of b to v, at most maxVec of them.
+func iovec(v []unix.Iovec, b [][]byte) ([]unix.Iovec, int) {
+	total := 0
+	for _, p := range b {
+		if len(p) == 0 {
+			continue
+		}
+		if len(v) == maxVec {
+			break
+		}
+		e := unix.Iovec{Base: &p[0]}
+		e.SetLen(len(p))
+		v = append(v, e)
+		total += len(p)
+	}
+	return v, total
+}
+
+// vectored is readv or writev. The wrappers of x/sys allocate a vector for each
+// call; this one uses that of its caller. It is a Syscall and not a RawSyscall:
+// copying a megabyte takes long enough to be worth a scheduler's notice.
+func vectored(trap, fd uintptr, v []unix.Iovec) (int, syscall.Errno) {
+	if len(v) == 0 {
+		return 0, unix.EINVAL
+	}
+	for {
+		n, _, errno := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)))
+		switch errno {
+		case 0:
+			return int(n), 0
+		case unix.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
+
+// hungUp reports whether the connection is known to be broken or closed by
+// the peer, although bytes may still be there to read: the kernel delivers
+// them after a reset as well (DESIGN R4 a).
+func (s *socket) hungUp() bool {
+	up := false
+	err := s.raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(p, 0)
+		up = err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return up || err != nil
+}
+
+// unacked returns the number of written bytes that the peer's kernel has not
+// acknowledged yet.
+func (s *socket) unacked() int64 {
+	n := 0
+	if err := s.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
+		return 0
+	}
+	return int64(n)
+}
+
+// wake makes a read that waits, and every later one until the next deadline
+// is set, return os.ErrDeadlineExceeded.
+func (s *socket) wake() { _ = s.tcp.SetReadDeadline(time.Unix(1, 0)) }
+
+// reset closes the connection abortively: what was not sent is thrown away,
+// and the peer gets an RST.
+func (s *socket) reset() {
+	_ = s.tcp.SetLinger(0)
+	_ = s.tcp.Close()
+}
+
+// close closes the connection in the orderly way.
+func (s *socket) close() { _ = s.tcp.Close() }
