@@ -1,0 +1,181 @@
+package layered
+
+import (
+	"sync/atomic"
+
+	"sango/internal/block"
+	"sango/internal/san"
+)
+
+// device is an open volume, or an open snapshot of one.
+type device struct {
+	v        *volume
+	w        *view
+	snapshot string // "": the volume itself
+	epoch    san.Epoch
+	readOnly bool
+	closed   atomic.Bool
+}
+
+var _ block.Device = (*device)(nil)
+
+// Info implements block.Device.
+func (d *device) Info() block.Info {
+	d.v.gate.RLock()
+	defer d.v.gate.RUnlock()
+	return d.info()
+}
+
+// info is Info with the gate held.
+func (d *device) info() block.Info {
+	i := block.Info{Size: d.w.size, BlockSize: d.v.man.BlockSize, PhysicalBlock: d.v.man.Physical}
+	i.Caps = Caps()
+	i.Caps.ReadOnly = d.readOnly
+	return i
+}
+
+// granularity is the unit in which a volume without snapshots allocates: the
+// usual block of filesystems, in bytes. A layer with something beneath frees
+// whole clusters, and zeroes what is smaller.
+const granularity = 4096
+
+// Submit implements block.Device: it runs r on the calling goroutine.
+func (d *device) Submit(r *block.Request) {
+	v := d.v
+	if r.Flags&block.NoWait == 0 {
+		v.gate.RLock()
+	} else if !v.gate.TryRLock() {
+		r.End(block.ErrWouldBlock)
+		return
+	}
+	v.busy.Add(1)
+	err := d.run(r)
+	v.busy.Add(-1)
+	v.gate.RUnlock()
+	if err != nil {
+		err = outcome(r, v.check(err))
+	}
+	r.End(err)
+}
+
+// outcome turns err into what r ends with.
+func outcome(r *block.Request, err error) error {
+	if be, ok := err.(*block.Error); ok {
+		return be
+	}
+	c := classify(err)
+	if c == block.WouldBlock {
+		return block.ErrWouldBlock
+	}
+	return block.Fail(r, c, err)
+}
+
+// run executes r with the gate held shared.
+func (d *device) run(r *block.Request) error {
+	v := d.v
+	if d.closed.Load() {
+		return block.Fail(r, block.Closed, nil)
+	}
+	if f := v.failed.Load(); f != nil {
+		return block.Fail(r, block.Failed, f.err)
+	}
+	info := d.info()
+	if err := block.Validate(r, &info); err != nil {
+		return err
+	}
+	if r.Epoch != 0 && r.Epoch != d.epoch {
+		return block.Fail(r, block.Fenced, nil)
+	}
+	nowait := r.Flags&block.NoWait != 0
+	if r.Len == 0 && r.Op != block.OpFlush {
+		return nil
+	}
+	switch r.Op {
+	case block.OpRead:
+		return readChain(d.w.chain, r.Bufs, r.Off, r.Len, nowait)
+	case block.OpWrite:
+		return d.write(r, nowait)
+	}
+	if nowait {
+		return errWouldBlock
+	}
+	switch r.Op {
+	case block.OpFlush:
+		return v.flush(v.live.chain[0])
+	case block.OpDiscard:
+		return d.settle(r, v.zero(r.Off, r.Len, true))
+	default:
+		return d.settle(r, v.zero(r.Off, r.Len, r.Flags&block.MayUnmap != 0))
+	}
+}
+
+func (d *device) write(r *block.Request, nowait bool) error {
+	v := d.v
+	top := v.live.chain[0]
+	if r.Flags&block.Atomic != 0 {
+		if nowait {
+			return errWouldBlock
+		}
+		return v.writeAtomic(r.Bufs, r.Off, r.Len)
+	}
+	if nowait && (r.Flags&block.FUA != 0 || !mayWriteInPlace(top, r.Off, r.Len)) {
+		return errWouldBlock
+	}
+	if r.Flags&block.FUA != 0 && top.idx == nil {
+		return top.write(r.Bufs, r.Off, r.Len, true)
+	}
+	if top.idx == nil {
+		return top.write(r.Bufs, r.Off, r.Len, false)
+	}
+	return d.settle(r, v.write(r.Bufs, r.Off, r.Len))
+}
+
+// settle makes what a request did stable if it asked for that.
+func (d *device) settle(r *block.Request, err error) error {
+	if err == nil && r.Flags&block.FUA != 0 {
+		err = d.v.flush(d.v.live.chain[0])
+	}
+	return err
+}
+
+// Status implements block.Device.
+func (d *device) Status(off, n int64, limit int) ([]block.Extent, error) {
+	v := d.v
+	v.gate.RLock()
+	defer v.gate.RUnlock()
+	fail := func(c block.Class, err error) ([]block.Extent, error) {
+		return nil, &block.Error{Class: c, Off: off, Len: n, Err: err}
+	}
+	if d.closed.Load() {
+		return fail(block.Closed, nil)
+	}
+	if err := v.failedErr(); err != nil {
+		return nil, err
+	}
+	if mask := int64(v.man.BlockSize - 1); off < 0 || n <= 0 || (off|n)&mask != 0 || off > d.w.size-n {
+		return fail(block.Invalid, nil)
+	}
+	extents, err := status(d.w.chain, off, n, max(1, limit), int64(v.man.BlockSize))
+	if err != nil {
+		return fail(classify(err), err)
+	}
+	return extents, nil
+}
+
+// Close implements block.Device.
+func (d *device) Close() error {
+	v := d.v
+	v.gate.Lock()
+	was := d.closed.Swap(true)
+	v.gate.Unlock()
+	if was {
+		return nil
+	}
+	if d.snapshot == "" {
+		v.jobs.stop()
+	}
+	if err := v.s.closed(d); err != nil {
+		return &block.Error{Class: classify(err), Err: err}
+	}
+	return nil
+}

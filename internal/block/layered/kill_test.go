@@ -1,0 +1,3 @@
+package layered
+
+func helper() bool { return false }
