@@ -36,6 +36,10 @@ type command struct {
 	// with span. It runs at admission on the transport's goroutine and must not
 	// block, nor look at state that an earlier command could still change.
 	parse func(*Task) error
+	// gathered, unless nil, is called when the data-out is complete, to note what
+	// only that tells: a range to lock. It must not block. It is not called for
+	// a task without data-out.
+	gathered func(*Task)
 	// run executes the command. It returns nil for GOOD (or the status it set),
 	// *scsi.CheckCondition or *block.Error, errConflict, or what Task.start
 	// returned. See flags for where it runs.

@@ -84,6 +84,9 @@ func (i *itl) ready(t *Task) (run, gone bool) {
 		i.unlink(t)
 		return false, true
 	}
+	if t.cmd.gathered != nil {
+		t.cmd.gathered(t)
+	}
 	t.phase = phaseHeld
 	return i.advance(t), false
 }
