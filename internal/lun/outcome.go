@@ -22,7 +22,9 @@ func (t *Task) conclude(err error) {
 	}
 	if t.Status != scsi.Good && t.Status != scsi.ConditionMet {
 		t.In.Release()
-		t.Want = uint64(t.OutLen)
+		if !t.overflow {
+			t.Want = uint64(t.OutLen)
+		}
 	}
 }
 
@@ -44,6 +46,9 @@ func (t *Task) setError(err error) {
 		t.unit.o.Logger.Error("command failed in the store", "volume", t.unit.vol.Name, "command", t.cmd.name, "err", err)
 	}
 	s := senseOf(c, t.cmd.flags&changes != 0)
+	if e := (*block.Error)(nil); c == block.Medium && errors.As(err, &e) && e.Op != block.OpFlush && e.Op != 0 {
+		s.HasInfo, s.Info = true, uint64(e.Off/int64(t.unit.dev.Info().BlockSize))
+	}
 	t.setSense(&s)
 }
 

@@ -46,6 +46,8 @@ type taskState struct {
 	need     int
 	lock     lockMode
 	off, end int64
+	// overflow keeps Want as the handler set it, although the command failed.
+	overflow bool
 	// For the families' own use between parse and run.
 	lba    uint64
 	blocks uint64

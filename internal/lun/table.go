@@ -15,6 +15,14 @@ func families() [][]command {
 		reportCommands(),
 		mediumCommands(),
 		groupCommands(),
+		capacityCommands(),
+		readCommands(),
+		writeCommands(),
+		verifyCommands(),
+		atomicCommands(),
+		sameCommands(),
+		unmapCommands(),
+		cacheCommands(),
 	}
 }
 

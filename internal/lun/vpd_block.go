@@ -9,7 +9,7 @@ import (
 
 // Limits that the commands on blocks keep to, and that VPD page B0h tells.
 const (
-	maxTransferBytes        = 16 << 20 // data of one command (DESIGN R9)
+	maxTransferBytes        = 32 << 20 // data of one command (DESIGN R9)
 	maxCompareAndWriteBytes = 1 << 20  // and at most 255 blocks
 	maxUnmapDescriptors     = 256
 	maxUnmapBlocks          = math.MaxUint32 // no limit
