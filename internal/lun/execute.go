@@ -124,7 +124,7 @@ func (t *Task) Ready() {
 	switch run, gone := i.ready(t); {
 	case gone:
 		t.conclude(scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported))
-		i.nexus.tr.TaskDone(t)
+		i.deliver(t)
 	case run:
 		i.unit.execute(t, false)
 	}
@@ -138,7 +138,7 @@ func (t *Task) Fail(cc *scsi.CheckCondition) {
 		return
 	}
 	t.conclude(cc)
-	i.nexus.tr.TaskDone(t)
+	i.deliver(t)
 }
 
 // execute runs t, which its unit has started. On a worker it may block.
@@ -171,7 +171,7 @@ func (t *Task) finish(err error) {
 	t.conclude(err)
 	next := u.set.leave(t)
 	waiters := i.ended(t)
-	i.nexus.tr.TaskDone(t)
+	i.deliver(t)
 	u.workers.push(next)
 	for _, f := range waiters {
 		f.end()

@@ -2,7 +2,6 @@ package lun
 
 import (
 	"bytes"
-	"context"
 	"sync"
 	"testing"
 	"time"
@@ -87,20 +86,38 @@ type wire struct {
 	*Nexus
 	t       testing.TB
 	tag     uint32
-	done    chan *Task
-	mu      sync.Mutex // guards early, dropped
-	early   map[*Task]bool
+	mu      sync.Mutex // guards the fields below
+	ends    map[*Task]*end
 	dropped []string
 }
 
-func (w *wire) TaskDone(t *Task) {
+// end is the end of a task.
+type end struct {
+	done chan struct{} // closed by TaskDone
+	is   bool
+}
+
+func (w *wire) end(t *Task) *end {
 	w.mu.Lock()
-	if w.early[t] {
-		w.t.Errorf("TaskDone twice for tag %d", t.Tag)
+	defer w.mu.Unlock()
+	e := w.ends[t]
+	if e == nil {
+		e = &end{done: make(chan struct{})}
+		w.ends[t] = e
 	}
-	w.early[t] = true
-	w.mu.Unlock()
-	w.done <- t
+	return e
+}
+
+func (w *wire) TaskDone(t *Task) {
+	e := w.end(t)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.is {
+		w.t.Errorf("TaskDone twice for tag %d", t.Tag)
+		return
+	}
+	e.is = true
+	close(e.done)
 }
 
 func (w *wire) Drop(reason string) {
@@ -127,7 +144,7 @@ func attach(t testing.TB, tg *Target, id san.NexusID, host string) *wire {
 
 func attachRaw(t testing.TB, tg *Target, id san.NexusID, host string) *wire {
 	t.Helper()
-	w := &wire{t: t, done: make(chan *Task, 4096), early: map[*Task]bool{}}
+	w := &wire{t: t, ends: map[*Task]*end{}}
 	n, err := tg.Attach(id, host, w)
 	if err != nil {
 		t.Fatal(err)
@@ -192,27 +209,21 @@ func (w *wire) run(t *Task, data ...byte) *Task {
 }
 
 func (w *wire) isDone(t *Task) bool {
+	e := w.end(t)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.early[t]
+	return e.is
 }
 
-// wait returns when t is done; other tasks that are done meanwhile must have
-// been waited for, or are forgotten.
+// wait returns when t is done.
 func (w *wire) wait(t *Task) *Task {
 	w.t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
-	defer stop()
-	for {
-		select {
-		case d := <-w.done:
-			if d == t {
-				return t
-			}
-		case <-ctx.Done():
-			w.t.Fatalf("task %d (% x) does not end", t.Tag, t.CDB)
-		}
+	select {
+	case <-w.end(t).done:
+	case <-time.After(time.Minute):
+		w.t.Fatalf("task %d (% x) does not end", t.Tag, t.CDB)
 	}
+	return t
 }
 
 // manage performs a task management function and waits for its answer.

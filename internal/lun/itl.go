@@ -28,6 +28,10 @@ type itl struct {
 	waiting     int        // of them, those in phaseGathering or phaseHeld
 	barriers    int        // of the waiting, those that are ORDERED or HEAD OF QUEUE
 	dead        bool       // detached, or the LUN is gone: admits nothing
+	late        []*fence   // who waits for handing to be 0
+
+	handing atomic.Int32 // tasks taken off the list whose TaskDone has not returned
+	isLate  atomic.Bool  // late is not empty
 }
 
 func isBarrier(t *Task) bool { return t.Attr == scsi.Ordered || t.Attr == scsi.HeadOfQueue }
@@ -166,6 +170,44 @@ func (i *itl) unlink(t *Task) {
 	t.phase = phaseNone
 	i.n--
 	i.unit.tasks.Add(-1)
+	i.handing.Add(1)
+}
+
+// deliver hands t, which was unlinked, back to the transport.
+func (i *itl) deliver(t *Task) {
+	i.nexus.tr.TaskDone(t)
+	if i.handing.Add(-1) == 0 && i.isLate.Load() {
+		i.endLate()
+	}
+}
+
+// close admits nothing any more, aborts every task, and lets f wait until the
+// last of them has been handed back.
+func (i *itl) close(f *fence) {
+	i.mu.Lock()
+	i.dead = true
+	i.mu.Unlock()
+	i.abort(everyTask, f) // f waits for those that execute
+	f.add()               // and for those that were taken off before
+	i.mu.Lock()
+	i.late = append(i.late, f)
+	i.isLate.Store(true)
+	i.mu.Unlock()
+	// Either the last deliver sees isLate, or this sees its 0.
+	if i.handing.Load() == 0 {
+		i.endLate()
+	}
+}
+
+func (i *itl) endLate() {
+	i.mu.Lock()
+	late := i.late
+	i.late = nil
+	i.isLate.Store(false)
+	i.mu.Unlock()
+	for _, f := range late {
+		f.end()
+	}
 }
 
 // abort ends the tasks for which match holds: at once those that do not
@@ -208,7 +250,7 @@ func (i *itl) purge(match func(*Task) bool, f *fence, running func(*Task), end f
 		next := t.qnext
 		t.qnext = nil
 		end(t)
-		i.nexus.tr.TaskDone(t)
+		i.deliver(t)
 		t = next
 	}
 	return n
@@ -253,11 +295,4 @@ func (i *itl) empty() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.n == 0
-}
-
-// close admits nothing any more.
-func (i *itl) close() {
-	i.mu.Lock()
-	i.dead = true
-	i.mu.Unlock()
 }

@@ -49,7 +49,8 @@ func (n *Nexus) Host() string { return n.host }
 func (n *Nexus) state() AccessState { return AccessState(n.access.Load()) }
 
 // Detach is nexus loss: the tasks of the nexus are aborted (TaskDone with
-// Aborted for each), and it returns when none of them can touch the medium.
+// Aborted for each), and it returns when none of them can touch the medium and
+// TaskDone has been called for all.
 // The transport calls neither Admit nor Manage any more. Detach again does
 // nothing.
 func (n *Nexus) Detach() {
@@ -68,11 +69,10 @@ func (n *Nexus) Detach() {
 	// the session waits for that (DESIGN R4(e)).
 	waitFence(func(f *fence) {
 		for _, i := range v.all {
-			i.close()
-			i.abort(everyTask, f)
+			i.close(f)
 		}
 		for _, i := range left {
-			i.abort(everyTask, f)
+			i.close(f)
 		}
 	})
 	for _, i := range v.all {
