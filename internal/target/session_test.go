@@ -1,0 +1,206 @@
+package target
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"sango/internal/iscsi"
+)
+
+// logout sends a Logout Request.
+func (i *initiator) logout(r iscsi.LogoutRequest) {
+	i.t.Helper()
+	r.ITT = i.itt
+	i.itt++
+	r.CmdSN, r.ExpStatSN = i.cmdSN, i.expStatSN
+	if !r.Immediate {
+		i.cmdSN++
+	}
+	var h iscsi.BHS
+	r.Put(&h)
+	i.send(&h, nil)
+}
+
+func (i *initiator) loggedOut() iscsi.LogoutResult {
+	i.t.Helper()
+	h, _ := i.recv()
+	r, err := iscsi.ParseLogoutResponse(&h)
+	if err != nil {
+		i.t.Fatalf("%v: %x", err, h)
+	}
+	return r.Result
+}
+
+func TestLogout(t *testing.T) {
+	for _, r := range []iscsi.LogoutRequest{
+		{Reason: iscsi.LogoutSession}, {Reason: iscsi.LogoutSession, Immediate: true}, {Reason: iscsi.LogoutConnection},
+	} {
+		s := start(t)
+		i := connect(t, s)
+		i.ready()
+		i.logout(r)
+		if got := i.loggedOut(); got != iscsi.LogoutDone {
+			t.Errorf("%+v: answered %d", r, got)
+		}
+		if got := i.closed(); len(got) != 0 {
+			t.Errorf("%+v: %d PDUs came after it", r, len(got))
+		}
+	}
+}
+
+func TestLogoutRefused(t *testing.T) {
+	s := start(t)
+	i := connect(t, s)
+	i.logout(iscsi.LogoutRequest{Reason: iscsi.LogoutConnection, CID: 9})
+	if got := i.loggedOut(); got != iscsi.LogoutNoCID {
+		t.Errorf("another connection: answered %d", got)
+	}
+	i.logout(iscsi.LogoutRequest{Reason: iscsi.LogoutRecovery})
+	if got := i.loggedOut(); got != iscsi.LogoutNoRecovery {
+		t.Errorf("recovery: answered %d", got)
+	}
+	i.ready()
+}
+
+// The answer to a logout waits for the tasks that are on the medium.
+func TestLogoutWaitsForTasks(t *testing.T) {
+	s := start(t)
+	i := connect(t, s)
+	i.ready()
+	arrived := s.dev.hold()
+	i.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
+	<-arrived
+	i.logout(iscsi.LogoutRequest{Reason: iscsi.LogoutSession})
+	answered := make(chan iscsi.Opcode, 1)
+	go func() {
+		h, _, _ := i.next()
+		answered <- h.Opcode()
+	}()
+	select {
+	case op := <-answered:
+		t.Errorf("a %v PDU came while a write was on the medium", op)
+		s.dev.release()
+	case <-time.After(50 * time.Millisecond):
+		s.dev.release()
+		if op := <-answered; op != iscsi.OpLogoutResponse {
+			t.Errorf("a %v PDU came", op)
+		}
+	}
+}
+
+// A login under the same name ends the old session, and is answered when the
+// old session's tasks have ended (DESIGN R4 e). Another ISID is another
+// session.
+func TestReinstatement(t *testing.T) {
+	s := start(t)
+	old := connect(t, s)
+	old.ready()
+	other := dial(t, s)
+	if st := other.login(isid(7), names(hostName, targetName)...); st != iscsi.LoginSuccess {
+		t.Fatal(st)
+	}
+	arrived := s.dev.hold()
+	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
+	<-arrived
+	i := dial(t, s)
+	answered := make(chan iscsi.LoginStatus, 1)
+	go func() { answered <- i.login(isid(1), names(hostName, targetName)...) }()
+	for _, h := range old.closed() {
+		if h.Opcode() != iscsi.OpNopIn {
+			t.Errorf("the old session got a %v PDU", h.Opcode())
+		}
+	}
+	select {
+	case st := <-answered:
+		t.Errorf("the login was answered (%v) while a write of the old session was on the medium", st)
+		s.dev.release()
+	case <-time.After(50 * time.Millisecond):
+		s.dev.release()
+		if st := <-answered; st != iscsi.LoginSuccess {
+			t.Fatalf("login ended with %v", st)
+		}
+	}
+	i.ready()
+	other.ready()
+}
+
+// Drain asks for a logout, refuses new sessions meanwhile, and drops who stays.
+func TestDrain(t *testing.T) {
+	s := start(t, func(c *Config, _ *directory) { c.DrainTime = 200 * time.Millisecond })
+	polite, deaf := connect(t, s), dial(t, s)
+	if st := deaf.login(isid(2), names(hostName, targetName)...); st != iscsi.LoginSuccess {
+		t.Fatal(st)
+	}
+	polite.ready()
+	done := make(chan error, 1)
+	go func() { done <- s.Drain(longTime(t)) }()
+	h, _ := polite.recv()
+	if a, err := iscsi.ParseAsync(&h); err != nil || a.Event != iscsi.AsyncLogout || a.Param3 != 1 {
+		t.Errorf("%v: %+v", err, a)
+	}
+	polite.ready() // it still serves
+	if st := dial(t, s).login(isid(3), names(hostName, targetName)...); st != iscsi.LoginUnavailable {
+		t.Errorf("login while draining: %v", st)
+	}
+	polite.logout(iscsi.LogoutRequest{})
+	polite.loggedOut()
+	var events []iscsi.AsyncEvent
+	for _, h := range deaf.closed() {
+		if a, err := iscsi.ParseAsync(&h); err == nil {
+			events = append(events, a.Event)
+		}
+	}
+	if len(events) != 2 || events[0] != iscsi.AsyncLogout || events[1] != iscsi.AsyncDropSession {
+		t.Errorf("the one who stayed got %v", events)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	s.Undrain()
+	connect(t, s).ready()
+}
+
+func TestDropHost(t *testing.T) {
+	s := start(t)
+	i := connect(t, s)
+	if err := s.DropHost(longTime(t), "nobody", "test"); err != nil {
+		t.Error(err)
+	}
+	i.ready()
+	if err := s.DropHost(longTime(t), "host", "test"); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.Sessions()); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+	i.closed()
+	i = connect(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	arrived := s.dev.hold()
+	i.ready()
+	i.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
+	<-arrived
+	if err := s.DropHost(ctx, hostName, "test"); err == nil {
+		t.Error("DropHost returned while a write was on the medium")
+	}
+	s.dev.release()
+}
+
+func TestSessions(t *testing.T) {
+	s := start(t)
+	i := connect(t, s, iscsi.Pair{Key: iscsi.KeyDataDigest, Value: iscsi.DigestCRC32C})
+	i.ready()
+	i.write(0, pattern(4096), true, true, 65536, 65536)
+	i.check(0, pattern(4096))
+	all := s.Sessions()
+	if len(all) != 1 {
+		t.Fatalf("%d sessions", len(all))
+	}
+	got := all[0]
+	if got.Initiator != hostName || got.Target != targetName || got.Host != "host" || got.TSIH != i.tsih || got.ISID != "800000000001" ||
+		!got.DataDigest || got.HeaderDigest || got.BytesRead != 4096 || got.BytesWrite != 4096 || got.Commands < 3 || got.Tasks != 0 {
+		t.Errorf("the session is described as %+v", got)
+	}
+}
