@@ -8,17 +8,25 @@ import (
 	"sango/internal/scsi/alua"
 )
 
-// groupCommands returns REPORT TARGET PORT GROUPS (SPC-4 §6.37). SET TARGET
-// PORT GROUPS is there only where hosts may change states (TPGS = 3), which no
-// unit allows yet: hosts that find it would override what the cluster decides.
+// groupCommands returns REPORT TARGET PORT GROUPS (SPC-4 §6.37) and SET TARGET
+// PORT GROUPS (SPC-4 §6.45).
 func groupCommands() []command {
-	return []command{{
-		op: scsi.OpMaintenanceIn, sa: scsi.SAReportTargetPortGroups, name: "REPORT TARGET PORT GROUPS",
-		usage:   "\xa3\xea\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00",
-		nominal: quick, recommended: medium,
-		flags: inPlace | notReady | sanitizing | anyState | standby, access: accessAny,
-		run: reportGroups,
-	}}
+	return []command{
+		{
+			op: scsi.OpMaintenanceIn, sa: scsi.SAReportTargetPortGroups, name: "REPORT TARGET PORT GROUPS",
+			usage:   "\xa3\xea\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00",
+			nominal: quick, recommended: medium,
+			flags: inPlace | notReady | sanitizing | anyState | standby, access: accessAny,
+			run: reportGroups,
+		},
+		{
+			op: scsi.OpMaintenanceOut, sa: scsi.SASetTargetPortGroups, name: "SET TARGET PORT GROUPS",
+			usage:   "\xa4\x0a\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00",
+			nominal: medium, recommended: long,
+			flags: explicit | notReady | sanitizing | anyState | standby, access: accessWrite,
+			parse: parseSetGroups, run: setGroups,
+		},
+	}
 }
 
 // transitionTime is how long an implicit transition may take, in seconds: the
@@ -54,4 +62,47 @@ func portIDs(ports []san.TPG) []uint16 {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// maxGroupList bounds the parameter list of SET TARGET PORT GROUPS: there are
+// no more than 65535 groups.
+const maxGroupList = 4 + 4*65535
+
+func parseSetGroups(t *Task) error {
+	n := scsi.ParseSetTargetPortGroups(&t.CDB)
+	if n > maxGroupList {
+		return scsi.InvalidField(6, -1)
+	}
+	t.need = int(n)
+	return nil
+}
+
+// setGroups hands the request to those who own the groups. The nexus that
+// asked gets no unit attention for what it asked (SPC-4 §5.15.2.6).
+func setGroups(t *Task) error {
+	if t.Out.Len() < t.need {
+		return scsi.Check(scsi.IllegalRequest, scsi.ASCParameterListLength)
+	}
+	changes, cc := alua.ParseSet(t.outBytes(t.need))
+	if cc != nil {
+		return cc
+	}
+	tg := t.nexus.target
+	groups := tg.portGroups()
+	for _, c := range changes {
+		if !slices.ContainsFunc(groups, func(g PortGroup) bool { return g.ID == c.ID }) {
+			return scsi.InvalidParameter(c.At+2, -1)
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := tg.o.SetGroups(t.nexus, changes); err != nil {
+		tg.o.Logger.Warn("SET TARGET PORT GROUPS refused", "target", tg.name, "initiator", t.nexus.id.Initiator.Name, "err", err)
+		return scsi.Check(scsi.IllegalRequest, scsi.ASCSetTargetPortGroupsFailed)
+	}
+	for _, i := range t.nexus.view.Load().all {
+		i.attn.clear(scsi.ASCAccessStateChanged)
+	}
+	return nil
 }

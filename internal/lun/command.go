@@ -79,6 +79,9 @@ const (
 	anyState
 	// standby: allowed through a port in standby state.
 	standby
+	// explicit: there only through targets whose hosts may change the states of
+	// target port groups (TargetOptions.SetGroups).
+	explicit
 )
 
 // access is how a command fares with a persistent reservation of another nexus

@@ -50,6 +50,9 @@ func (i *itl) examine(t *Task) error {
 	u := i.unit
 	t.Epoch = u.o.Epoch
 	cmd, cc := u.table.find(&t.CDB)
+	if cmd != nil && !i.nexus.offers(cmd) {
+		cmd, cc = nil, scsi.Check(scsi.IllegalRequest, scsi.ASCInvalidOpCode)
+	}
 	t.cmd = cmd
 	if i.attn.count.Load() > 0 && (cmd == nil || cmd.flags&keepsAttention == 0) {
 		if err := i.interrupt(t); err != nil {
@@ -80,6 +83,11 @@ func (i *itl) examine(t *Task) error {
 		}
 	}
 	return nil
+}
+
+// offers reports whether the target of n has c.
+func (n *Nexus) offers(c *command) bool {
+	return c.flags&explicit == 0 || n.target.o.SetGroups != nil
 }
 
 // interrupt returns the unit attention that t ends with, if any. RESERVATION

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"sango/internal/san"
+	"sango/internal/scsi/alua"
 )
 
 // The names under which a unit keeps state in its UnitStore.
@@ -72,7 +73,12 @@ func (o UnitOptions) withDefaults() UnitOptions {
 type TargetOptions struct {
 	// Nexuses bounds the nexuses: past it, Attach fails.
 	Nexuses int
-	Logger  *slog.Logger // nil: slog.Default()
+	// SetGroups, unless nil, makes the target offer explicit ALUA (TPGS = 3):
+	// SET TARGET PORT GROUPS of n ends up here. It applies the changes, by
+	// SetPortGroups, or tells why it refuses, before it returns; it may block.
+	// Off by default: hosts would override what the cluster decided (DESIGN R1).
+	SetGroups func(n *Nexus, changes []alua.Change) error
+	Logger    *slog.Logger // nil: slog.Default()
 }
 
 func (o TargetOptions) withDefaults() TargetOptions {

@@ -29,7 +29,7 @@ func inquire(t *Task) error {
 		if q.Page != 0 {
 			return scsi.InvalidField(2, -1)
 		}
-		t.reply(t.unit.standardInquiry(), int(q.Allocation))
+		t.reply(t.itl.standardInquiry(), int(q.Allocation))
 		return nil
 	}
 	page := t.itl.vpd(q.Page)
@@ -42,10 +42,14 @@ func inquire(t *Task) error {
 
 // standardInquiry returns standard INQUIRY data. VERSION is that of SPC-3:
 // some hosts take SPC-4 for a promise of what of it is optional.
-func (u *Unit) standardInquiry() []byte {
+func (i *itl) standardInquiry() []byte {
+	u, tpgs := i.unit, scsi.TPGSImplicit
+	if i.nexus.target.o.SetGroups != nil {
+		tpgs = scsi.TPGSBoth
+	}
 	q := scsi.StandardInquiry{
 		Peripheral: scsi.PeripheralDisk, Removable: u.vol.Removable, Version: scsi.InquirySPC3, HiSup: true,
-		TPGS: scsi.TPGSImplicit, ThirdPartyCopy: u.table.lookup(scsi.OpExtendedCopy, 0) != nil, MultiPort: true, CommandQueue: true,
+		TPGS: tpgs, ThirdPartyCopy: u.table.lookup(scsi.OpExtendedCopy, 0) != nil, MultiPort: true, CommandQueue: true,
 		Vendor: vendor, Product: product, Revision: revision,
 		VersionsClaimed: []uint16{scsi.VersionSAM5, scsi.VersionSPC4, scsi.VersionSBC3, scsi.VersionISCSI},
 	}

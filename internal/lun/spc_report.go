@@ -35,7 +35,9 @@ func reportOpCodes(t *Task) error {
 	if q.Option == scsi.ReportAll {
 		list := make([]scsi.SupportedCommand, 0, len(tab.list))
 		for _, c := range tab.list {
-			list = append(list, c.supported())
+			if t.nexus.offers(c) {
+				list = append(list, c.supported())
+			}
 		}
 		t.reply(scsi.AppendSupportedCommands(nil, list, q.Timeouts), alloc)
 		return nil
@@ -60,7 +62,7 @@ func reportOpCodes(t *Task) error {
 	default:
 		return scsi.InvalidField(2, 2)
 	}
-	if c == nil {
+	if c == nil || !t.nexus.offers(c) {
 		t.reply(scsi.AppendSupportedCommand(nil, nil, false), alloc)
 		return nil
 	}

@@ -71,6 +71,7 @@ const (
 	ASCMediumNotPresentTrayOpen      ASC = 0x3a02 // MEDIUM NOT PRESENT - TRAY OPEN
 	ASCInquiryDataChanged            ASC = 0x3f03 // INQUIRY DATA HAS CHANGED
 	ASCReportedLUNsChanged           ASC = 0x3f0e // REPORTED LUNS DATA HAS CHANGED
+	ASCSelfTestFailed                ASC = 0x3e03 // LOGICAL UNIT FAILED SELF-TEST
 	ASCInternalTargetFailure         ASC = 0x4400 // INTERNAL TARGET FAILURE
 	ASCProtocolServiceCRC            ASC = 0x4705 // PROTOCOL SERVICE CRC ERROR
 	ASCInvalidMessage                ASC = 0x4900 // INVALID MESSAGE ERROR

@@ -17,6 +17,7 @@ const (
 	OpRelease6           OpCode = 0x17
 	OpModeSense6         OpCode = 0x1a
 	OpStartStopUnit      OpCode = 0x1b
+	OpSendDiagnostic     OpCode = 0x1d
 	OpPreventAllow       OpCode = 0x1e
 	OpReadCapacity10     OpCode = 0x25
 	OpRead10             OpCode = 0x28
@@ -114,7 +115,7 @@ func (o OpCode) HasServiceAction() bool {
 var opNames = map[OpCode]string{
 	OpTestUnitReady: "TEST UNIT READY", OpRequestSense: "REQUEST SENSE", OpRead6: "READ(6)", OpWrite6: "WRITE(6)",
 	OpInquiry: "INQUIRY", OpModeSelect6: "MODE SELECT(6)", OpReserve6: "RESERVE(6)", OpRelease6: "RELEASE(6)",
-	OpModeSense6: "MODE SENSE(6)", OpStartStopUnit: "START STOP UNIT", OpPreventAllow: "PREVENT ALLOW MEDIUM REMOVAL",
+	OpModeSense6: "MODE SENSE(6)", OpStartStopUnit: "START STOP UNIT", OpSendDiagnostic: "SEND DIAGNOSTIC", OpPreventAllow: "PREVENT ALLOW MEDIUM REMOVAL",
 	OpReadCapacity10: "READ CAPACITY(10)", OpRead10: "READ(10)", OpWrite10: "WRITE(10)",
 	OpWriteAndVerify10: "WRITE AND VERIFY(10)", OpVerify10: "VERIFY(10)", OpPreFetch10: "PRE-FETCH(10)",
 	OpSynchronizeCache10: "SYNCHRONIZE CACHE(10)", OpReadDefectData10: "READ DEFECT DATA(10)",
