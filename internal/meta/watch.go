@@ -36,6 +36,8 @@ var ErrBehind = errors.New("metadata history is gone")
 // Watch calls f with the changes of each transaction after revision, in order,
 // until ctx is done (it returns nil then), f fails or the store goes away. A
 // target record in a change has no LUNs; they come as changes of their own.
+// Transactions that changed nothing of this are told with no changes, so that
+// f learns every revision.
 func (s *Store) Watch(ctx context.Context, revision int64, f func(revision int64, changes []Change) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,9 +63,6 @@ func (s *Store) Watch(ctx context.Context, revision int64, f func(revision int64
 				if ok {
 					changes = append(changes, c)
 				}
-			}
-			if len(changes) == 0 {
-				continue
 			}
 			if err := f(rev, changes); err != nil {
 				return err
@@ -128,4 +127,16 @@ func change(e *clientv3.Event) (c Change, ok bool, err error) {
 		return c, false, nil
 	}
 	return c, true, err
+}
+
+// Revision returns the revision of the store now: that of the last
+// transaction that was committed before the call, or a later one.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	resp, err := s.kv.Get(ctx, prefix+"schema", clientv3.WithKeysOnly())
+	if err != nil {
+		return 0, storeErr(err, false)
+	}
+	return resp.Header.Revision, nil
 }

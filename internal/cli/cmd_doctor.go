@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	v1 "sango/internal/api/gen/sango/v1"
+	"sango/internal/gateway"
+	"sango/internal/san"
+)
+
+type doctorOptions struct {
+	portals []string
+	config  string
+	output  output
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	o := &doctorOptions{}
+	c := o.output.add(command("doctor", "Look for the usual mistakes and say what to do", `
+Look for the usual mistakes: a port that is taken, a directory that is not
+writable, in use or full, too few file handles, a clock that jumps, volumes that
+do not open. It looks at the directory of --dir or $SANGO_DIR and at the ports
+of --portals, or at those of a configuration file; and asks the node if one is
+running. It fails if anything is wrong that keeps a node from serving.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) }))
+	c.Flags().StringSliceVar(&o.portals, "portals", nil, "addresses that are to be served on, as IP:PORT,IP:PORT")
+	c.Flags().StringVar(&o.config, "config", "", "configuration file of the node")
+	return c
+}
+
+func (o *doctorOptions) run(ctx context.Context, a *app) error {
+	portals := o.portals
+	var dir string
+	if o.config != "" {
+		cfg, _, err := gateway.ReadConfig(o.config)
+		if err != nil {
+			return err
+		}
+		dir = cfg.Dir
+		for _, p := range cfg.Portals {
+			portals = append(portals, p.Listen)
+		}
+	} else {
+		var err error
+		if dir, err = a.node(); err != nil {
+			return err
+		}
+	}
+	findings, running := o.ask(ctx, a, dir)
+	findings = append(gateway.Examine(ctx, dir, portals, running), findings...)
+	failed := 0
+	for _, f := range findings {
+		if f.State == gateway.FindingFailed {
+			failed++
+		}
+	}
+	if err := a.print(o.output, findings, func(w io.Writer) {
+		for _, f := range findings {
+			fmt.Fprintf(w, "%-8s %s: %s\n", f.State, f.Check, f.Detail)
+			if f.Advice != "" {
+				fmt.Fprintf(w, "         → %s\n", f.Advice)
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d checks failed", failed)
+	}
+	return nil
+}
+
+// ask asks the node in dir how it is, if one is running.
+func (o *doctorOptions) ask(ctx context.Context, a *app, dir string) (out []gateway.Finding, running bool) {
+	sub := *a
+	sub.dir = dir
+	cl, err := sub.client()
+	if err != nil {
+		return nil, false
+	}
+	defer cl.Close()
+	resp, err := cl.GetStatus(ctx, connect.NewRequest(&v1.GetStatusRequest{}))
+	switch {
+	case errors.Is(err, san.ErrUnavailable):
+		return []gateway.Finding{{Check: "node", State: gateway.FindingOK, Detail: "none is running"}}, false
+	case err != nil:
+		return []gateway.Finding{{Check: "node", State: gateway.FindingFailed, Detail: err.Error(), Advice: "look into its log"}}, true
+	}
+	out = append(out, gateway.Finding{Check: "node", State: gateway.FindingOK, Detail: fmt.Sprintf("process %d answers", resp.Msg.GetPid())})
+	for _, p := range resp.Msg.GetProblems() {
+		out = append(out, gateway.Finding{Check: "node", State: gateway.FindingWarning, Detail: p})
+	}
+	return out, true
+}

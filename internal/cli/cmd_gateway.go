@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"strconv"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	v1 "sango/internal/api/gen/sango/v1"
+	"sango/internal/gateway"
+)
+
+func (a *app) gatewayCommand() *cobra.Command {
+	return noun("gateway", "Run a node, and see which there are", a.gatewayRunCommand(), a.gatewayListCommand(), a.gatewayShowCommand())
+}
+
+type gatewayRunOptions struct{ config string }
+
+func (a *app) gatewayRunCommand() *cobra.Command {
+	o := &gatewayRunOptions{}
+	c := command("run --config FILE", "Run one node", `
+Run one node until it is terminated. The configuration is YAML or JSON:
+
+  name: gw1                   # default: the machine's name
+  dir: /var/lib/sango         # holds everything
+  log: info                   # debug, info, warn or error
+  portals:
+    - listen: 10.0.0.1:3260
+    - name: b                 # the portal's identity; default: its address
+      listen: 0.0.0.0:3261
+      advertise: 192.0.2.7:3261
+
+SIGTERM asks initiators to log out, and ends it within 10 seconds.
+--dir and $SANGO_DIR do not replace the directory of the file.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) })
+	c.Flags().StringVar(&o.config, "config", "", "configuration file")
+	return c
+}
+
+func (o *gatewayRunOptions) run(ctx context.Context, a *app) error {
+	if o.config == "" {
+		return usage("which configuration? give it with --config FILE")
+	}
+	cfg, level, err := gateway.ReadConfig(o.config)
+	if err != nil {
+		return err
+	}
+	cfg.Version, cfg.Log = a.version, a.logger(level)
+	nothing := func(context.Context, *gateway.Node) error { return nil }
+	return serve(ctx, cfg, nothing, func(_ context.Context, n *gateway.Node) error {
+		for _, p := range n.Portals() {
+			cfg.Log.Info("serving", "portal", p.Listen, "advertised", p.Advertise, "tag", int(p.TPG))
+		}
+		return nil
+	})
+}
+
+type gatewayListOptions struct{ output output }
+
+func (a *app) gatewayListCommand() *cobra.Command {
+	o := &gatewayListOptions{}
+	return o.output.add(command("list", "List gateways", "", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return o.run(ctx, a) }))
+}
+
+func (o *gatewayListOptions) run(ctx context.Context, a *app) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	resp, err := cl.ListGateways(ctx, connect.NewRequest(&v1.ListGatewaysRequest{}))
+	if err != nil {
+		return err
+	}
+	views := each(resp.Msg.GetGateways(), viewGateway)
+	return a.print(o.output, views, func(w io.Writer) {
+		rows := make([][]string, 0, len(views))
+		for _, g := range views {
+			var portals []string
+			for _, p := range g.Portals {
+				portals = append(portals, p.Advertise)
+			}
+			rows = append(rows, []string{g.Name, g.State, dash(strings.Join(portals, ",")), when(g.Started)})
+		}
+		table(w, []string{"NAME", "STATE", "PORTALS", "STARTED"}, rows)
+	})
+}
+
+type gatewayShowOptions struct{ output output }
+
+func (a *app) gatewayShowCommand() *cobra.Command {
+	o := &gatewayShowOptions{}
+	return o.output.add(command("show NAME", "Show a gateway with its portals and sessions", "", cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0]) }))
+}
+
+func (o *gatewayShowOptions) run(ctx context.Context, a *app, name string) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	resp, err := cl.GetGateway(ctx, connect.NewRequest(&v1.GetGatewayRequest{Name: name}))
+	if err != nil {
+		return err
+	}
+	g := viewGateway(resp.Msg.GetGateway())
+	return a.print(o.output, g, func(w io.Writer) {
+		fields(w, "name", g.Name, "state", g.State, "port group", strconv.Itoa(int(g.Group)), "started", when(g.Started))
+		for _, p := range g.Portals {
+			line := p.Listen + ", tag " + strconv.Itoa(int(p.Tag))
+			if p.Advertise != p.Listen {
+				line += ", advertised as " + p.Advertise
+			}
+			fields(w, "portal", line)
+		}
+		for _, s := range g.Sessions {
+			fields(w, "session", s.Initiator+" "+s.ISID+" from "+s.Remote+" at "+s.Target)
+		}
+	})
+}

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// progress tells how long work goes: a bar on a terminal, a line for every
+// tenth elsewhere, nothing when the output is for programs.
+type progress struct {
+	what  string
+	total int64
+	bar   *progressbar.ProgressBar
+	lines io.Writer
+	told  int64 // tenths that were told
+}
+
+func (a *app) progress(o output, what string, total int64) *progress {
+	p := &progress{what: what, total: total}
+	switch {
+	case o != outputTable:
+	case a.terminal:
+		p.bar = progressbar.NewOptions64(max(total, 1),
+			progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+	default:
+		p.lines = a.err
+	}
+	return p
+}
+
+// set tells that done bytes of total are done; total may have changed.
+func (p *progress) set(done, total int64) {
+	if total != p.total && total > 0 {
+		p.total = total
+		if p.bar != nil {
+			p.bar.ChangeMax64(total)
+		}
+	}
+	switch {
+	case p.bar != nil:
+		p.bar.Set64(min(done, p.total))
+	case p.lines != nil && p.total > 0:
+		if tenth := done * 10 / p.total; tenth > p.told {
+			p.told = tenth
+			fmt.Fprintf(p.lines, "%s: %d%% (%s of %s)\n", p.what, done*100/p.total, size(done), size(p.total))
+		}
+	}
+}
+
+// end takes the bar away.
+func (p *progress) end() {
+	if p.bar != nil {
+		p.bar.Finish()
+	}
+}

@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/v2"
+	"sigs.k8s.io/yaml"
+
+	"sango/internal/san"
+)
+
+// Config is what a node needs to know of itself. All else is in the metadata.
+type Config struct {
+	Name    string   // of the gateway, unique in the cluster
+	Dir     string   // holds everything
+	Portals []Portal // where it serves
+	Version string   // of the program, for status
+	Log     *slog.Logger
+	// MemLimit bounds the memory of one mem volume, in bytes; 0: its size.
+	MemLimit int64
+}
+
+// Portal is one address to serve on.
+type Portal struct {
+	// Name is the portal's identity: under the same name it keeps its target
+	// port id, whatever its address. Empty: its listen address.
+	Name string `koanf:"name"`
+	// Listen is ip:port to bind; port 0 takes a free one.
+	Listen string `koanf:"listen"`
+	// Advertise is the ip:port that hosts are told in discovery, where that
+	// differs (NAT, port forwarding). Empty: the listen address, and where that
+	// is a wildcard, the address that the host connected to.
+	Advertise string `koanf:"advertise"`
+}
+
+// fileConfig is the configuration file of 'sango gateway run'.
+type fileConfig struct {
+	Name    string   `koanf:"name"`
+	Dir     string   `koanf:"dir"`
+	Portals []Portal `koanf:"portals"`
+	Log     string   `koanf:"log"`
+}
+
+// ReadConfig reads a configuration file in YAML or JSON:
+//
+//	name: gw1
+//	dir: /var/lib/sango
+//	log: info                  # debug, info, warn or error
+//	portals:
+//	  - listen: 10.0.0.1:3260
+//	  - name: b
+//	    listen: 0.0.0.0:3261
+//	    advertise: 192.0.2.7:3261
+//
+// It returns the configuration and the level of the log. Unknown settings are
+// errors.
+func ReadConfig(path string) (Config, slog.Level, error) {
+	var level slog.Level
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration: %v", err)
+	}
+	k := koanf.New(".")
+	if err := k.Load(rawYAML(raw), nil); err != nil {
+		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: %v", path, err)
+	}
+	f := fileConfig{Log: "info"}
+	if err := k.UnmarshalWithConf("", nil, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result: &f, TagName: "koanf", ErrorUnused: true,
+	}}); err != nil {
+		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: %v", path, err)
+	}
+	if err := level.UnmarshalText([]byte(f.Log)); err != nil {
+		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: log level %q is unknown; use debug, info, warn or error", path, f.Log)
+	}
+	if f.Name == "" {
+		if f.Name, err = os.Hostname(); err != nil {
+			return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: set name, because this machine tells none: %v", path, err)
+		}
+	}
+	if f.Dir == "" {
+		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: set dir to the directory that holds everything", path)
+	}
+	c := Config{Name: f.Name, Dir: f.Dir, Portals: f.Portals}
+	if err := c.check(); err != nil {
+		return Config{}, level, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, level, nil
+}
+
+// rawYAML is a koanf provider of one document; JSON is YAML too.
+type rawYAML []byte
+
+func (r rawYAML) ReadBytes() ([]byte, error) { return r, nil }
+
+func (r rawYAML) Read() (map[string]any, error) {
+	m := map[string]any{}
+	return m, yaml.UnmarshalStrict(r, &m)
+}
+
+// check completes the configuration and says what is wrong with it.
+func (c *Config) check() error {
+	if err := san.CheckName("gateway", c.Name); err != nil {
+		return err
+	}
+	if len(c.Portals) == 0 {
+		return san.Errorf(san.ErrInvalid, "no portal is given; say where to listen, such as 127.0.0.1:3260")
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return fmt.Errorf("directory %s: %w", c.Dir, err)
+	}
+	c.Dir = dir
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	names := map[string]bool{}
+	for i := range c.Portals {
+		p := &c.Portals[i]
+		if err := CheckAddr(p.Listen, true); err != nil {
+			return err
+		}
+		if p.Advertise != "" {
+			if err := CheckAddr(p.Advertise, false); err != nil {
+				return err
+			}
+		}
+		if p.Name == "" {
+			if _, port, _ := net.SplitHostPort(p.Listen); port == "0" {
+				return san.Errorf(san.ErrInvalid, "portal %s: give it a name or a port other than 0, because its target port id belongs to one of them", p.Listen)
+			}
+			p.Name = p.Listen
+		}
+		if names[p.Name] {
+			return san.Errorf(san.ErrInvalid, "portal %s is there twice", p.Name)
+		}
+		names[p.Name] = true
+	}
+	return nil
+}
+
+// CheckAddr checks an address of the form ip:port or [ip6]:port. Port 0 is for
+// listening only.
+func CheckAddr(s string, listen bool) error {
+	host, port, err := net.SplitHostPort(s)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	if err == nil && host != "" {
+		_, err = netip.ParseAddr(host)
+	}
+	switch {
+	case err != nil || perr != nil || host == "" && !listen:
+		return san.Errorf(san.ErrInvalid, "address %q: write it as IP:PORT, such as 127.0.0.1:3260 or [::1]:3260", s)
+	case n == 0 && !listen:
+		return san.Errorf(san.ErrInvalid, "address %q: hosts can't be told port 0; name the port they are to connect to", s)
+	}
+	return nil
+}

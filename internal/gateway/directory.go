@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"sango/internal/san"
+	"sango/internal/target"
+)
+
+// directory answers the target engine's questions from the view.
+type directory struct{ v *view }
+
+var _ target.Directory = directory{}
+
+// admits reports whether an initiator may log in to a target, and as which
+// host. v.mu is held.
+func (v *view) admits(s *served, initiator string, from netip.Addr) (*san.Host, bool) {
+	h := v.byIQN[normal(initiator)]
+	if h != nil && len(h.Allowed) > 0 && !slices.ContainsFunc(h.Allowed, func(p netip.Prefix) bool { return p.Contains(from.Unmap()) }) {
+		return h, false
+	}
+	if s.rec.Open {
+		return h, true
+	}
+	return h, h != nil && slices.Contains(s.rec.Hosts, h.Name)
+}
+
+// Visible implements target.Directory.
+func (d directory) Visible(initiator string, from netip.Addr) []string {
+	d.v.mu.RLock()
+	defer d.v.mu.RUnlock()
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(d.v.targets)) {
+		if _, ok := d.v.admits(d.v.targets[name], initiator, from); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Portals implements target.Directory.
+func (d directory) Portals(string) []target.PortalAddr {
+	d.v.mu.RLock()
+	defer d.v.mu.RUnlock()
+	var out []target.PortalAddr
+	for _, name := range slices.Sorted(maps.Keys(d.v.groups)) {
+		for _, p := range d.v.groups[name].Portals {
+			out = append(out, target.PortalAddr{Addr: p.Advertise, TPG: p.TPG})
+		}
+	}
+	return out
+}
+
+// Discovery implements target.Directory. A discovery session needs no
+// authentication: it shows names of targets and addresses only, and of these
+// only what the initiator's name and address may see.
+func (d directory) Discovery(string, netip.Addr) ([]san.CHAP, error) { return nil, nil }
+
+// Login implements target.Directory. A host with accounts of its own has to
+// use one of them everywhere; others need one of an open target's.
+func (d directory) Login(initiator string, from netip.Addr, name string) (target.Grant, error) {
+	d.v.mu.RLock()
+	defer d.v.mu.RUnlock()
+	s := d.v.targets[normal(name)]
+	if s == nil {
+		return target.Grant{}, target.ErrNotFound
+	}
+	h, ok := d.v.admits(s, initiator, from)
+	if !ok {
+		return target.Grant{}, target.ErrForbidden
+	}
+	g := target.Grant{Target: s.target, Accounts: s.rec.Auth}
+	if h != nil {
+		g.Host = h.Name
+		if len(h.Auth) > 0 {
+			g.Accounts = h.Auth
+		}
+	}
+	return g, nil
+}

@@ -1,0 +1,64 @@
+package gateway
+
+import (
+	"context"
+	"encoding/hex"
+	"net/netip"
+	"time"
+
+	"sango/internal/api"
+	"sango/internal/san"
+	"sango/internal/target"
+)
+
+// dropWait bounds the wait for the tasks of a session that lost its right.
+const dropWait = 30 * time.Second
+
+// enforce ends the sessions whose initiator may not log in any more.
+func (n *Node) enforce() {
+	n.dropSessions("access withdrawn", func(i target.SessionInfo) bool {
+		if i.Discovery {
+			return false
+		}
+		from, err := netip.ParseAddrPort(i.Peer)
+		if err != nil {
+			return false
+		}
+		n.view.mu.RLock()
+		defer n.view.mu.RUnlock()
+		s := n.view.targets[i.Target]
+		if s == nil {
+			return true
+		}
+		_, ok := n.view.admits(s, i.Initiator, from.Addr())
+		return !ok
+	})
+}
+
+// dropTarget ends the sessions of a target that is gone.
+func (n *Node) dropTarget(name string) {
+	n.dropSessions("target deleted", func(i target.SessionInfo) bool { return i.Target == name })
+}
+
+func (n *Node) dropSessions(reason string, match func(target.SessionInfo) bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), dropWait)
+	defer cancel()
+	if err := n.server.Drop(ctx, match, reason); err != nil {
+		n.cfg.Log.Warn("a session did not end", "reason", reason, "error", err)
+	}
+}
+
+// Sessions implements api.Node.
+func (n *Node) Sessions() []api.Session {
+	var out []api.Session
+	for _, i := range n.server.Sessions() {
+		if i.Discovery {
+			continue
+		}
+		s := api.Session{Target: i.Target, Host: i.Host, Remote: i.Peer, TPG: san.TPG(i.TPG)}
+		s.Initiator.Name = i.Initiator
+		hex.Decode(s.Initiator.ISID[:], []byte(i.ISID)) // of the engine's own making: 12 hex digits
+		out = append(out, s)
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sango/internal/api"
+	"sango/internal/block/layered"
+	"sango/internal/meta"
+	"sango/internal/san"
+)
+
+// withSnapshots returns the record of a volume that can have snapshots.
+func (w volumes) withSnapshots(ctx context.Context, name string) (*san.Volume, error) {
+	v, err := w.named(ctx, name)
+	if err == nil {
+		err = noSnapshots(v)
+	}
+	return v, err
+}
+
+// Snapshot implements api.Volumes.
+func (w volumes) Snapshot(ctx context.Context, volume, snapshot string) error {
+	v, err := w.withSnapshots(ctx, volume)
+	if err != nil {
+		return err
+	}
+	if err := w.n.disks.store.Snapshot(v.ID, snapshot); err != nil {
+		if errors.Is(err, layered.ErrExists) {
+			return san.Errorf(san.ErrExists, "snapshot %s@%s exists; choose another name", volume, snapshot)
+		}
+		return kindly(volume, err)
+	}
+	return nil
+}
+
+// noSuchSnapshot says it where err means it.
+func noSuchSnapshot(volume, snapshot string, err error) error {
+	if errors.Is(err, layered.ErrNotFound) {
+		return san.Errorf(san.ErrNotFound, "there is no snapshot %s@%s; 'sango volume show %s' lists them", volume, snapshot, volume)
+	}
+	return kindly(volume, err)
+}
+
+// DeleteSnapshot implements api.Volumes.
+func (w volumes) DeleteSnapshot(ctx context.Context, volume, snapshot string) error {
+	v, err := w.withSnapshots(ctx, volume)
+	if err != nil {
+		return err
+	}
+	w.n.merging.Store(v.ID, snapshot)
+	return noSuchSnapshot(volume, snapshot, w.n.disks.store.DeleteSnapshot(v.ID, snapshot))
+}
+
+// subject returns the snapshot whose deletion started the merge of a volume,
+// as far as this process knows.
+func (n *Node) subject(id san.UUID) string {
+	s, _ := n.merging.Load(id)
+	name, _ := s.(string)
+	return name
+}
+
+// Merge implements api.Volumes.
+func (w volumes) Merge(volume, snapshot string) (api.Job, bool, error) {
+	v, err := w.named(context.Background(), volume)
+	if err != nil {
+		return api.Job{}, false, err
+	}
+	j, ok := w.n.disks.merges()[v.ID]
+	switch {
+	case !ok:
+		return api.Job{}, false, nil
+	case j.Error != "":
+		return api.Job{}, false, san.Errorf(san.ErrUnavailable, "snapshot %s@%s is gone, but the merge behind it stopped: %s; it goes on when the volume is opened next", volume, snapshot, j.Error)
+	}
+	return api.Job{Kind: j.Kind, Subject: snapshot, Done: j.Done, Total: j.Total}, j.Running, nil
+}
+
+// Clone implements api.Volumes.
+func (w volumes) Clone(ctx context.Context, volume, snapshot, name string) (*san.Volume, error) {
+	from, err := w.withSnapshots(ctx, volume)
+	if err != nil {
+		return nil, err
+	}
+	snaps, err := w.n.disks.store.Snapshots(from.ID)
+	if err != nil {
+		return nil, kindly(volume, err)
+	}
+	for _, s := range snaps {
+		if s.Name == snapshot {
+			v := &san.Volume{
+				Name: name, Driver: from.Driver, Size: s.Size, BlockSize: from.BlockSize, PhysicalBlock: from.PhysicalBlock,
+				ReadOnly: from.ReadOnly, Removable: from.Removable,
+			}
+			return v, w.add(ctx, v, func() error {
+				return noSuchSnapshot(volume, snapshot, w.n.disks.store.Clone(from.ID, snapshot, v.ID))
+			})
+		}
+	}
+	return nil, san.Errorf(san.ErrNotFound, "there is no snapshot %s@%s; 'sango volume show %s' lists them", volume, snapshot, volume)
+}
+
+// Rollback implements api.Volumes.
+func (w volumes) Rollback(ctx context.Context, volume, snapshot string) error {
+	v, err := w.withSnapshots(ctx, volume)
+	if err != nil {
+		return err
+	}
+	// Nobody may map it meanwhile: the maps of this node stand still.
+	w.n.view.still.Lock()
+	defer w.n.view.still.Unlock()
+	return w.n.meta.Update(ctx, func(tx *meta.Tx) error {
+		uses, err := tx.Mappings(v.ID)
+		if err != nil {
+			return err
+		}
+		if len(uses) > 0 {
+			u := uses[0]
+			return san.Errorf(san.ErrRefused, "volume %s is mapped as LUN %d of %s, and hosts would see it change under them; run 'sango target unmap %s %d', roll back, and map it again", volume, u.LUN, u.Target, u.Target, u.LUN)
+		}
+		return noSuchSnapshot(volume, snapshot, w.n.disks.store.Rollback(v.ID, snapshot))
+	})
+}
+
+// temporary is how the snapshots that exports read are named.
+func temporary() string { return "export-" + time.Now().UTC().Format("20060102-150405.000000") }

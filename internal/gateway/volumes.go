@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"sango/internal/api"
+	"sango/internal/meta"
+	"sango/internal/san"
+)
+
+// volumes changes volumes together with their bytes (api.Volumes). The record
+// and the bytes cannot change in one transaction, so that each change notes
+// what it is about to do first; settle cleans up after a process that died in
+// between.
+type volumes struct{ n *Node }
+
+var _ api.Volumes = volumes{}
+
+// settle removes the bytes of volumes that were left half created or half
+// deleted.
+func (n *Node) settle(ctx context.Context) error {
+	var pending map[san.UUID]meta.Pending
+	if err := n.meta.Update(ctx, func(tx *meta.Tx) (err error) {
+		pending, err = tx.Pending()
+		return err
+	}); err != nil {
+		return err
+	}
+	for id, what := range pending {
+		n.cfg.Log.Info("cleaning up after a volume operation that was cut short", "id", id.String(), "operation", string(what))
+		if err := n.removed(ctx, id); err != nil {
+			n.cfg.Log.Error("what is left of a volume can't be removed; it takes space until the next start", "id", id.String(), "error", err)
+		}
+	}
+	return nil
+}
+
+// removed drops the bytes of a volume that has no record, and forgets it.
+func (n *Node) removed(ctx context.Context, id san.UUID) error {
+	if err := n.disks.drop(id); err != nil {
+		return err
+	}
+	return n.meta.Update(ctx, func(tx *meta.Tx) error {
+		tx.Settle(id)
+		return nil
+	})
+}
+
+// add makes a volume: make does the bytes, then the record is committed. When
+// anything fails, nothing is left.
+func (w volumes) add(ctx context.Context, v *san.Volume, make func() error) error {
+	v.ID, v.Created = san.NewUUID(), time.Now().UTC()
+	probe := *v
+	if probe.Adopted != "" && probe.Size == 0 {
+		probe.Size = int64(probe.BlockSize) // to be looked up
+	}
+	if err := probe.Check(); err != nil {
+		return err
+	}
+	if err := w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.Begin(v.ID, v.Name) }); err != nil {
+		return err
+	}
+	err := make()
+	if err == nil {
+		err = w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.CreateVolume(v) })
+	}
+	if err == nil {
+		return w.n.Sync(ctx)
+	}
+	// The caller may be gone, the clean-up is needed all the same. If the commit
+	// of the record has an unknown outcome, Pending tells at the next start.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+	defer cancel()
+	var exists bool
+	if uerr := w.n.meta.Update(ctx, func(tx *meta.Tx) error {
+		_, verr := tx.Volume(v.ID)
+		exists = verr == nil
+		return nil
+	}); uerr != nil || exists {
+		return err
+	}
+	if rerr := w.n.removed(ctx, v.ID); rerr != nil {
+		w.n.cfg.Log.Error("what is left of a volume can't be removed; it takes space until the next start", "volume", v.Name, "error", rerr)
+	}
+	return err
+}
+
+// cleanup bounds the clean-up behind a failed change.
+const cleanup = 10 * time.Second
+
+// Create implements api.Volumes.
+func (w volumes) Create(ctx context.Context, v *san.Volume) error {
+	return w.add(ctx, v, func() error { return w.n.disks.create(v) })
+}
+
+// named returns the record of a volume.
+func (w volumes) named(ctx context.Context, name string) (v *san.Volume, err error) {
+	err = w.n.meta.Update(ctx, func(tx *meta.Tx) error {
+		v, err = tx.VolumeNamed(name)
+		return err
+	})
+	return v, err
+}
+
+// Usage implements api.Volumes.
+func (w volumes) Usage(v *san.Volume) (api.Usage, error) {
+	u, err := w.n.disks.usage(v)
+	if err != nil {
+		return u, err
+	}
+	if j, ok := w.n.disks.merges()[v.ID]; ok {
+		u.Jobs = append(u.Jobs, api.Job{Kind: j.Kind, Subject: w.n.subject(v.ID), Done: j.Done, Total: j.Total})
+		if j.Error != "" {
+			u.Problem = "a merge stopped: " + j.Error
+		}
+	}
+	if p := w.n.view.problem(v.ID); p != nil {
+		u.Problem = p.Error()
+	}
+	return u, nil
+}
+
+// Resize implements api.Volumes. The bytes come first: what hosts are told
+// must be there.
+func (w volumes) Resize(ctx context.Context, name string, size int64) error {
+	v, err := w.named(ctx, name)
+	if err != nil {
+		return err
+	}
+	// The same checks as at the commit, before anything is done.
+	check := func(tx *meta.Tx) error { return tx.ResizeVolume(v.ID, size) }
+	if err := san.CheckVolumeSize(v.Name, size, v.BlockSize); err != nil {
+		return err
+	}
+	if size > v.Size {
+		if err := w.n.disks.resize(v, size); err != nil {
+			return err
+		}
+	}
+	return w.n.meta.Update(ctx, check)
+}
+
+// Delete implements api.Volumes. The record goes first, and with it every way
+// to the bytes.
+func (w volumes) Delete(ctx context.Context, name string) error {
+	var id san.UUID
+	if err := w.n.meta.Update(ctx, func(tx *meta.Tx) error {
+		v, err := tx.VolumeNamed(name)
+		if err != nil {
+			return err
+		}
+		id = v.ID
+		return tx.DeleteVolume(id)
+	}); err != nil {
+		return err
+	}
+	if err := w.n.Sync(ctx); err != nil {
+		return err
+	}
+	if err := w.n.removed(ctx, id); err != nil {
+		return san.Errorf(san.ErrUnavailable, "volume %s is deleted, but its space is not free yet (%v); the next start of the node tries again", name, err)
+	}
+	return nil
+}
