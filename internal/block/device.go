@@ -140,6 +140,9 @@ type Caps struct {
 	WriteBack bool
 	// AtomicMax is the largest write with Atomic, in bytes; 0: none.
 	AtomicMax int64
+	// Shared: some bytes also belong to a snapshot or a clone, so that
+	// overwriting them here does not destroy them (SANITIZE is refused).
+	Shared bool
 	// Async: Submit without NoWait does not block the caller either.
 	Async bool
 	// Granularity of allocation and discard, in bytes; smaller discards zero.

@@ -23,6 +23,9 @@ func families() [][]command {
 		sameCommands(),
 		unmapCommands(),
 		cacheCommands(),
+		persistCommands(),
+		reserveCommands(),
+		sanitizeCommands(),
 	}
 }
 

@@ -21,11 +21,13 @@ type Unit struct {
 
 	table   *table
 	vpds    []vpdPage
-	guard   guard
+	guard   *reservations
 	modes   modes
 	set     taskSet
 	workers *workers
 	tasks   atomic.Int64 // admitted and not ended
+
+	sanitizer sanitizer
 
 	cond     atomic.Uint32 // condition bits
 	progress atomic.Uint32 // of a sanitize operation, n/65536
@@ -48,8 +50,11 @@ func NewUnit(v san.Volume, dev block.Device, st UnitStore, o UnitOptions) (*Unit
 	u.table = newTable(u)
 	u.vpds = vpdPages(u)
 	var err error
-	if u.guard, err = newGuard(u); err != nil {
+	if u.guard, err = openReservations(u); err != nil {
 		return nil, fmt.Errorf("volume %s: reservations: %w", v.Name, err)
+	}
+	if err := u.sanitizer.open(u); err != nil {
+		return nil, fmt.Errorf("volume %s: sanitize operation: %w", v.Name, err)
 	}
 	return u, nil
 }
@@ -71,6 +76,8 @@ func (u *Unit) Renamed() { u.attention(scsi.ASCInquiryDataChanged, everyPeer) }
 // admitted any more.
 func (u *Unit) Close() error {
 	waitFence(func(f *fence) { u.abort(everyPeer, everyTask, f) })
+	u.guard.close()
+	u.sanitizer.close()
 	u.workers.close()
 	return u.dev.Close()
 }

@@ -1,0 +1,297 @@
+package lun
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"sango/internal/block"
+	"sango/internal/bufpool"
+	"sango/internal/scsi"
+)
+
+// The operations of a sanitizeRecord.
+const (
+	sanitizeOverwrite = "overwrite"
+	sanitizeErase     = "block-erase"
+)
+
+// sanitizeRecord is a sanitize operation as it is kept in the UnitStore from
+// before its first write until it has ended well.
+type sanitizeRecord struct {
+	Op      string `json:"op"`
+	Pattern []byte `json:"pattern,omitempty"`
+	Invert  bool   `json:"invert,omitempty"`
+	Passes  int    `json:"passes"`
+	AUSE    bool   `json:"ause,omitempty"`
+	Failed  bool   `json:"failed,omitempty"`
+	Pass    int    `json:"pass"` // passes that are complete
+	Off     int64  `json:"off"`  // bytes of the next one that are stable
+}
+
+// checkpoint is how many bytes are written between two notes of how far the
+// operation has got.
+const checkpoint = 8 << 30
+
+// sanitizer runs the sanitize operation of a unit: one goroutine, which it
+// waits for when it is closed.
+type sanitizer struct {
+	u    *Unit
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex // guards the fields below
+	rec    *sanitizeRecord
+	waiter *Task // the command that waits for the end
+	closed bool
+}
+
+// open takes up an operation that a restart interrupted.
+func (s *sanitizer) open(u *Unit) error {
+	s.u, s.stop = u, make(chan struct{})
+	b, err := u.store.Load(StateSanitize)
+	if err != nil || b == nil {
+		return err
+	}
+	r := &sanitizeRecord{}
+	if err := json.Unmarshal(b, r); err != nil {
+		return err
+	}
+	s.rec = r
+	if r.Failed {
+		u.setCondition(condSanitizeFailed, true)
+		return nil
+	}
+	u.setCondition(condSanitizing, true)
+	s.wg.Go(s.work)
+	return nil
+}
+
+// close stops the operation; the next open takes it up.
+func (s *sanitizer) close() {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.stop)
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+func (s *sanitizer) save(r *sanitizeRecord) error {
+	var b []byte
+	if r != nil {
+		var err error
+		if b, err = json.Marshal(r); err != nil {
+			return err
+		}
+	}
+	return s.u.store.Save(StateSanitize, b)
+}
+
+// begin starts operation r for waiter, unless that is nil. It is called by a
+// command that locks the whole medium; the lock is given up here, when the
+// condition of the unit keeps others away instead.
+func (s *sanitizer) begin(r sanitizeRecord, waiter *Task) error {
+	u := s.u
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := u.cond.Load()
+	switch {
+	case s.closed:
+		return scsi.Check(scsi.NotReady, scsi.ASCNotReady)
+	case c&condSanitizing != 0:
+		return u.unsanitized(c)
+	case s.rec != nil && !s.rec.AUSE && r.AUSE:
+		return scsi.InvalidField(1, 5) // restricted once, restricted until it is done (SBC-3 §4.11.3)
+	}
+	if err := s.save(&r); err != nil {
+		return fmt.Errorf("noting the sanitize operation: %w", err)
+	}
+	s.rec, s.waiter = &r, waiter
+	u.progress.Store(0)
+	u.setCondition(condSanitizing, true)
+	u.setCondition(condSanitizeFailed, false)
+	u.o.Logger.Info("sanitize started", "volume", u.vol.Name, "operation", r.Op)
+	if waiter != nil {
+		u.workers.push(u.set.unlock(waiter))
+	}
+	s.wg.Go(s.work)
+	return nil
+}
+
+// exit leaves the failure mode.
+func (s *sanitizer) exit() error {
+	u := s.u
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := u.cond.Load()
+	switch {
+	case c&condSanitizing != 0:
+		return u.unsanitized(c)
+	case c&condSanitizeFailed == 0:
+		return nil
+	case !s.rec.AUSE:
+		return scsi.InvalidField(1, 4)
+	}
+	if err := s.save(nil); err != nil {
+		return fmt.Errorf("leaving the sanitize failure mode: %w", err)
+	}
+	s.rec = nil
+	u.setCondition(condSanitizeFailed, false)
+	return nil
+}
+
+// work is the operation, from its goroutine.
+func (s *sanitizer) work() {
+	u := s.u
+	s.mu.Lock()
+	r := *s.rec
+	s.mu.Unlock()
+	done, err := s.passes(&r)
+	if !done && (err == nil || stopped(err)) {
+		s.release(scsi.Check(scsi.NotReady, scsi.ASCNotReady))
+		return // goes on after the next open
+	}
+	if err == nil {
+		// Until this is kept a restart would sanitize again, so nothing may be
+		// written before.
+		err = s.save(nil)
+	}
+	s.mu.Lock()
+	if err == nil {
+		s.rec = nil
+		u.setCondition(condSanitizing, false)
+		u.o.Logger.Info("sanitize complete", "volume", u.vol.Name)
+	} else {
+		r.Failed = true
+		s.rec = &r
+		if serr := s.save(&r); serr != nil {
+			u.o.Logger.Error("the failure of a sanitize operation could not be noted", "volume", u.vol.Name, "err", serr)
+		}
+		u.setCondition(condSanitizeFailed, true)
+		u.setCondition(condSanitizing, false)
+		u.o.Logger.Error("sanitize failed", "volume", u.vol.Name, "err", err)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.release(sanitizeFailed())
+		return
+	}
+	s.release(nil)
+}
+
+// release ends the command that waits.
+func (s *sanitizer) release(err error) {
+	s.mu.Lock()
+	w := s.waiter
+	s.waiter = nil
+	s.mu.Unlock()
+	if w != nil {
+		w.finish(err)
+	}
+}
+
+// passes does what is left of r. It reports whether all is done and stable;
+// without an error it was stopped.
+func (s *sanitizer) passes(r *sanitizeRecord) (done bool, err error) {
+	for r.Pass < r.Passes {
+		if done, err = s.pass(r); !done || err != nil {
+			return false, err
+		}
+		r.Pass, r.Off = r.Pass+1, 0
+		if err := s.note(r); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// note makes what was written stable, then notes how far r has got.
+func (s *sanitizer) note(r *sanitizeRecord) error {
+	if err := s.do(block.OpFlush, 0, 0, nil); err != nil {
+		return err
+	}
+	return s.save(r)
+}
+
+func (s *sanitizer) do(op block.Op, off, n int64, bufs [][]byte) error {
+	t := Task{Epoch: s.u.o.Epoch, unit: s.u}
+	return t.do(op, 0, off, n, bufs)
+}
+
+func (s *sanitizer) pass(r *sanitizeRecord) (done bool, err error) {
+	u := s.u
+	bs, _ := u.geometry()
+	p := pacer{rate: u.o.Background}
+	op, step := block.OpDiscard, int64(stretch)
+	var bufs [][]byte
+	if r.Op == sanitizeOverwrite {
+		op, step = block.OpWrite, p.portion(chunk, bs)
+		b := bufpool.Get(int(step))
+		defer b.Release()
+		r.paint(b.B, int(bs))
+		bufs = [][]byte{b.B}
+	}
+	kept := r.Off
+	for {
+		size := u.dev.Info().Size // it may grow meanwhile
+		if r.Off >= size {
+			return true, nil
+		}
+		s.reap()
+		n := min(step, size-r.Off)
+		if bufs != nil {
+			bufs[0] = bufs[0][:n]
+			if !p.pace(n, s.stop) {
+				return false, nil
+			}
+		} else if !p.pace(0, s.stop) {
+			return false, nil
+		}
+		if err := s.do(op, r.Off, n, bufs); err != nil {
+			return false, err
+		}
+		r.Off += n
+		u.progress.Store(r.progress(size))
+		if r.Off-kept >= checkpoint {
+			if err := s.note(r); err != nil {
+				return false, err
+			}
+			kept = r.Off
+		}
+	}
+}
+
+// reap ends the command that waits if it was aborted; the operation goes on.
+func (s *sanitizer) reap() {
+	s.mu.Lock()
+	w := s.waiter
+	if w != nil && w.killed.Load() {
+		s.waiter = nil
+	} else {
+		w = nil
+	}
+	s.mu.Unlock()
+	if w != nil {
+		w.finish(nil)
+	}
+}
+
+// paint fills b with what this pass writes: each block starts with the
+// pattern.
+func (r *sanitizeRecord) paint(b []byte, bs int) {
+	tile(b[:bs], r.Pattern)
+	if r.Invert && r.Pass%2 == 1 {
+		for i := range b[:bs] {
+			b[i] = ^b[i]
+		}
+	}
+	tile(b[bs:], b[:bs])
+}
+
+// progress returns how much of r is done, in 65536ths, never all of it.
+func (r *sanitizeRecord) progress(size int64) uint32 {
+	done := (float64(r.Pass) + float64(r.Off)/float64(max(size, 1))) / float64(max(r.Passes, 1))
+	return uint32(min(done*65536, 65535))
+}

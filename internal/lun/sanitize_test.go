@@ -1,0 +1,273 @@
+package lun
+
+import (
+	"bytes"
+	"testing"
+
+	"sango/internal/block"
+	"sango/internal/block/layer/delay"
+	"sango/internal/block/layer/fault"
+	"sango/internal/block/mem"
+	"sango/internal/scsi"
+)
+
+// sanitizee is a unit whose store can be held and made to fail.
+type sanitizee struct {
+	*disk
+	delay *delay.Device
+	st    *memStore
+	rate  int64
+}
+
+func newSanitizee(t *testing.T, size int64) *sanitizee {
+	t.Helper()
+	m, err := mem.New(mem.Options{Size: size, PhysicalBlock: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sanitizeeOver(t, m, newStore())
+}
+
+func sanitizeeOver(t *testing.T, m *mem.Device, st *memStore) *sanitizee {
+	t.Helper()
+	f := fault.New(m, 1)
+	d := delay.New(f, delay.Options{})
+	v := testVolume()
+	v.Size = m.Info().Size
+	u, err := NewUnit(v, block.Check(keep{d}, t), st, UnitOptions{Background: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sanitizee{disk: &disk{t: t, u: u, mem: m, fault: f, bs: 512, blocks: uint64(v.Size) / 512}, delay: d, st: st}
+	s.wire = attach(t, oneUnit(u), nexusName(1), "")
+	return s
+}
+
+// keep does not close what is below, so that the volume can be opened again.
+type keep struct{ d *delay.Device }
+
+func (k keep) Info() block.Info        { return k.d.Info() }
+func (k keep) Submit(r *block.Request) { k.d.Submit(r) }
+func (k keep) Close() error            { return nil }
+func (k keep) Status(off, n int64, limit int) ([]block.Extent, error) {
+	return k.d.Status(off, n, limit)
+}
+
+func (s *sanitizee) overwriteTask(flags byte, o scsi.Overwrite) (*Task, []byte) {
+	list := o.Append(nil)
+	n := len(list)
+	return s.out(n, 0x48, flags|1, 0, 0, 0, 0, 0, byte(n>>8), byte(n), 0), list
+}
+
+const (
+	immediate = 0x80
+	ause      = 0x20
+)
+
+func (s *sanitizee) overwrite(flags byte, o scsi.Overwrite) *Task {
+	s.t.Helper()
+	task, list := s.overwriteTask(flags, o)
+	return s.run(task, list...)
+}
+
+func TestSanitizeOverwrite(t *testing.T) {
+	s := newSanitizee(t, 8<<20)
+	defer s.u.Close()
+	for _, c := range []struct {
+		o    scsi.Overwrite
+		want func() []byte
+	}{
+		{scsi.Overwrite{Count: 1, Pattern: bytes.Repeat([]byte{0xaa}, 512)}, func() []byte { return bytes.Repeat([]byte{0xaa}, 512) }},
+		{scsi.Overwrite{Count: 2, Pattern: []byte{1, 2, 3}}, func() []byte { b := make([]byte, 512); tile(b, []byte{1, 2, 3}); return b }},
+		{scsi.Overwrite{Count: 2, Invert: true, Pattern: []byte{0x0f}}, func() []byte { return bytes.Repeat([]byte{0xf0}, 512) }},
+		{scsi.Overwrite{Count: 3, Invert: true, Pattern: []byte{0x0f}}, func() []byte { return bytes.Repeat([]byte{0x0f}, 512) }},
+	} {
+		wantGood(t, s.overwrite(0, c.o))
+		s.holds(0, bytes.Repeat(c.want(), 100))
+		s.holds(s.blocks-100, bytes.Repeat(c.want(), 100))
+	}
+	if b, _ := s.st.Load(StateSanitize); b != nil {
+		t.Errorf("the finished operation is still noted: %s", b)
+	}
+}
+
+func TestSanitizeBlockEraseDeallocates(t *testing.T) {
+	s := newSanitizee(t, 8<<20)
+	defer s.u.Close()
+	s.write(0, s.fill(300, 1))
+	s.write(s.blocks-300, s.fill(300, 1))
+	wantGood(t, s.run(s.newTask([]byte{0x48, 2})))
+	if s.mem.Used() != 0 {
+		t.Errorf("%d bytes are left", s.mem.Used())
+	}
+	task := s.run(s.in(256, 0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0))
+	wantGood(t, task)
+	list, err := scsi.ParseLBAStatus(bytesIn(task))
+	if err != nil || len(list) != 1 || uint64(list[0].Blocks) != s.blocks || list[0].State != scsi.StatusDeallocated {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+func TestSanitizeRefusals(t *testing.T) {
+	s := newSanitizee(t, 8<<20)
+	defer s.u.Close()
+	for n := range 5 {
+		wantSense(t, s.run(s.out(n, 0x48, 1, 0, 0, 0, 0, 0, 0, byte(n), 0), make([]byte, n)...), scsi.IllegalRequest, scsi.ASCInvalidFieldInCDB)
+	}
+	wantSense(t, s.run(s.out(517, 0x48, 1, 0, 0, 0, 0, 0, 2, 5, 0), make([]byte, 517)...), scsi.IllegalRequest, scsi.ASCInvalidFieldInCDB)
+	wantSense(t, s.overwrite(0, scsi.Overwrite{Count: 0, Pattern: []byte{1}}), scsi.IllegalRequest, scsi.ASCInvalidFieldInParameterList)
+	for _, cdb := range [][]byte{
+		{0x48, 3},                  // cryptographic erase
+		{0x48, 0x1e},               // no such service action
+		{0x48, 0x42}, {0x48, 0x41}, // reserved bit
+		{0x48, 2, 1}, {0x48, 2, 0, 0, 0, 0, 6}, // reserved bytes
+		{0x48, 2, 0, 0, 0, 0, 0, 0, 8},    // block erase takes no list
+		{0x48, 0x1f, 0, 0, 0, 0, 0, 0, 8}, // nor does exit failure mode
+	} {
+		wantSense(t, s.run(s.newTask(cdb)), scsi.IllegalRequest, scsi.ASCInvalidFieldInCDB)
+	}
+	wantGood(t, s.run(s.newTask([]byte{0x48, 0x1f}))) // nothing has failed
+}
+
+// While the operation runs, whoever started it, everything that touches the
+// medium is told how far it is.
+func TestSanitizeInProgress(t *testing.T) {
+	for _, immed := range []bool{false, true} {
+		s := newSanitizee(t, 8<<20)
+		s.delay.Hold(block.OpWrite)
+		flags := byte(0)
+		if immed {
+			flags = immediate
+		}
+		task, list := s.overwriteTask(flags, scsi.Overwrite{Count: 1, Pattern: []byte{7}})
+		s.Admit(task)
+		give(task, list)
+		task.Ready()
+		if immed {
+			wantGood(t, s.wait(task))
+		}
+		<-s.delay.Arrived()
+		other := attach(t, s.target, nexusName(2), "")
+		for _, w := range []*wire{s.wire, other} {
+			w.t = t
+			wantSense(t, w.tur(), scsi.NotReady, scsi.ASCSanitizeInProgress)
+			wantSense(t, w.run(w.in(512, 0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0)), scsi.NotReady, scsi.ASCSanitizeInProgress)
+			wantSense(t, w.run(w.newTask([]byte{0x48, 2})), scsi.NotReady, scsi.ASCSanitizeInProgress)
+			wantGood(t, w.run(w.in(96, 0x12, 0, 0, 0, 96, 0)))
+			task := w.run(w.in(18, 3, 0, 0, 0, 18, 0))
+			wantGood(t, task)
+			if d := bytesIn(task); d[2]&15 != byte(scsi.NotReady) || d[12] != 4 || d[13] != 0x1b || d[15]&0x80 == 0 {
+				t.Errorf("REQUEST SENSE: % x", d)
+			}
+		}
+		s.delay.Release()
+		if !immed {
+			wantGood(t, s.wait(task))
+		}
+		if err := s.u.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Neither an abort of the command nor a reset ends the operation.
+func TestSanitizeGoesOnAfterAbort(t *testing.T) {
+	s := newSanitizee(t, 8<<20)
+	s.delay.Hold(block.OpWrite)
+	task, list := s.overwriteTask(0, scsi.Overwrite{Count: 1, Pattern: []byte{7}})
+	s.Admit(task)
+	give(task, list)
+	task.Ready()
+	<-s.delay.Arrived()
+	answer := make(chan TMFResponse, 1)
+	s.Manage(TMF{Function: LogicalUnitReset}, func(r TMFResponse) { answer <- r })
+	s.delay.Release()
+	if r := <-answer; r != TMFComplete {
+		t.Errorf("reset: %v", r)
+	}
+	if s.wait(task); !task.Aborted && task.Status != scsi.Good {
+		t.Errorf("status %v", task.Status)
+	}
+	s.settle()
+	s.u.sanitizer.wg.Wait()
+	s.holds(s.blocks-1, bytes.Repeat([]byte{7}, 512))
+	if err := s.u.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSanitizeSurvivesRestart(t *testing.T) {
+	s := newSanitizee(t, 8<<20)
+	s.delay.Hold(block.OpWrite)
+	wantGood(t, s.overwrite(immediate, scsi.Overwrite{Count: 2, Pattern: []byte{7}}))
+	<-s.delay.Arrived()
+	closed := make(chan error)
+	go func() { closed <- s.u.Close() }()
+	<-s.u.sanitizer.stop
+	s.delay.Release()
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := s.st.Load(StateSanitize); b == nil {
+		t.Fatal("the operation was forgotten")
+	}
+	s = sanitizeeOver(t, s.mem, s.st)
+	s.u.sanitizer.wg.Wait()
+	s.holds(0, bytes.Repeat([]byte{7}, 512))
+	s.holds(s.blocks-1, bytes.Repeat([]byte{7}, 512))
+	if err := s.u.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSanitizeFailureMode(t *testing.T) {
+	for _, allow := range []bool{false, true} {
+		s := newSanitizee(t, 8<<20)
+		rule := s.fault.Arm(fault.Rule{Ops: fault.Write, Off: 4 << 20, Len: 512, Class: block.Medium})
+		flags := byte(0)
+		if allow {
+			flags = ause
+		}
+		wantSense(t, s.overwrite(flags, scsi.Overwrite{Count: 1, Pattern: []byte{7}}), scsi.MediumError, scsi.ASCSanitizeFailed)
+		wantSense(t, s.tur(), scsi.MediumError, scsi.ASCSanitizeFailed)
+		if err := s.u.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = sanitizeeOver(t, s.mem, s.st) // the mode outlives a restart
+		_ = rule
+		wantSense(t, s.cmd(scsi.OpRead10, at(0, 1), 512, nil), scsi.MediumError, scsi.ASCSanitizeFailed)
+		if allow {
+			wantGood(t, s.run(s.newTask([]byte{0x48, 0x1f})))
+		} else {
+			wantSense(t, s.run(s.newTask([]byte{0x48, 0x1f})), scsi.IllegalRequest, scsi.ASCInvalidFieldInCDB)
+			wantSense(t, s.overwrite(ause, scsi.Overwrite{Count: 1, Pattern: []byte{7}}), scsi.IllegalRequest, scsi.ASCInvalidFieldInCDB)
+			wantGood(t, s.overwrite(0, scsi.Overwrite{Count: 1, Pattern: []byte{9}}))
+		}
+		wantGood(t, s.tur())
+		if err := s.u.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// shared is a device that has snapshots.
+type shared struct{ keep }
+
+func (s shared) Info() block.Info {
+	i := s.keep.Info()
+	i.Caps.Shared = true
+	return i
+}
+
+func TestSanitizeOfVolumeWithSnapshotsIsRefused(t *testing.T) {
+	m, err := mem.New(mem.Options{Size: 1 << 20, PhysicalBlock: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := testVolume()
+	v.Size = 1 << 20
+	u := unitOver(t, v, shared{keep{delay.New(m, delay.Options{})}}, nil, UnitOptions{})
+	w := attach(t, oneUnit(u), nexusName(1), "")
+	wantSense(t, w.run(w.newTask([]byte{0x48, 2})), scsi.IllegalRequest, scsi.ASCCommandSequence)
+	wantGood(t, w.tur())
+}
