@@ -199,7 +199,7 @@ func (s *Store) delete(id san.UUID) error {
 		}
 	}
 	dir := s.volumeDir(id)
-	if _, err := s.fs.Stat(dir + "/" + manifestName); err != nil {
+	if _, err := s.fs.Stat(dir); err != nil {
 		if errors.Is(err, vfs.ErrNotExist) {
 			err = ErrNotFound
 		}
@@ -210,11 +210,14 @@ func (s *Store) delete(id san.UUID) error {
 		return err
 	}
 	defer lock.Close()
-	if err := s.fs.Remove(dir + "/" + manifestName); err != nil {
+	err = s.fs.Remove(dir + "/" + manifestName)
+	if errors.Is(err, vfs.ErrNotExist) {
+		err = ErrNotFound // but what an earlier attempt left goes
+	} else if err != nil {
 		return err
 	}
-	if err := s.fs.SyncDir(dir); err != nil {
-		return err
+	if serr := s.fs.SyncDir(dir); serr != nil {
+		return errors.Join(err, serr)
 	}
-	return s.remove(dir)
+	return errors.Join(err, s.remove(dir))
 }

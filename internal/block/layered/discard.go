@@ -2,7 +2,7 @@ package layered
 
 // discardChunk is the most clusters that are discarded in one piece: first
 // writes of the layer wait for it.
-const discardChunk = 256
+const discardChunk = pageClusters
 
 // zero makes the range read as zeros, and deallocates it if unmap is set. The
 // gate is held shared.
@@ -66,16 +66,22 @@ func (v *volume) discardRun(top *layer, c, n int64) (got int64, wait chan struct
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	fresh := false // one of them is not zeroed yet
-	for ; got < n; got++ {
+	for got < n {
 		p, err := x.load((c + got) >> pageShift)
 		if err != nil {
 			return 0, nil, err
 		}
 		s := p.at(c + got)
+		if s != copying && p == uniform[s] {
+			fresh = fresh || s != zeroed
+			got = min(n, got+pageClusters-(c+got)&(pageClusters-1))
+			continue
+		}
 		if s == copying {
 			break
 		}
 		fresh = fresh || s != zeroed
+		got++
 	}
 	if got == 0 {
 		return 0, x.waiter(c), nil

@@ -84,10 +84,15 @@ type index struct {
 	log  *logFile
 
 	mu       sync.Mutex // guards changes of pages and dir, and what follows
-	cached   []int64    // clean pages in memory, oldest first
+	cached   []cached   // pages that were loaded, oldest first
 	waiters  map[int64]chan struct{}
 	npresent atomic.Int64 // clusters, copying ones not counted
 	nzeroed  atomic.Int64
+}
+
+type cached struct {
+	at int64
+	p  *page
 }
 
 // cachePages bounds the clean pages of a layer in memory (4 MiB).
@@ -130,15 +135,23 @@ func (x *index) grow(size int64) {
 }
 
 // peek returns the state of c if its page is in memory.
-func (x *index) peek(c int64) (state, bool) {
+func (x *index) peek(c int64) (s state, ok bool) {
+	s, _, ok = x.look(c)
+	return s, ok
+}
+
+// look is peek that also tells whether the whole page is in that state.
+func (x *index) look(c int64) (s state, whole, ok bool) {
 	i := c >> pageShift
 	if i >= int64(len(x.dir)) {
-		return absent, true
+		return absent, true, true
 	}
-	if p := x.dir[i].Load(); p != nil {
-		return p.at(c), true
+	p := x.dir[i].Load()
+	if p == nil {
+		return absent, false, false
 	}
-	return absent, false
+	s = p.at(c)
+	return s, s != copying && p == uniform[s], true
 }
 
 // get returns the state of c. A layer is absent past its end.
@@ -165,13 +178,12 @@ func (x *index) load(i int64) (*page, error) {
 		return nil, err
 	}
 	x.dir[i].Store(p)
-	x.cached = append(x.cached, i)
+	x.cached = append(x.cached, cached{i, p})
 	if len(x.cached) > cachePages {
+		// One that was changed since has been replaced by a dirty or uniform one.
 		old := x.cached[0]
 		x.cached = x.cached[1:]
-		if q := x.dir[old].Load(); q != nil && !q.dirty {
-			x.dir[old].Store(nil)
-		}
+		x.dir[old.at].CompareAndSwap(old.p, nil)
 	}
 	return p, nil
 }
@@ -193,6 +205,19 @@ func (x *index) writable(i int64) (*page, error) {
 // set changes the states of n clusters from c on. x.mu is held.
 func (x *index) set(c, n int64, s state) error {
 	for end := c + n; c < end; {
+		if c&(pageClusters-1) == 0 && end-c >= pageClusters && s != copying {
+			p, err := x.load(c >> pageShift)
+			if err != nil {
+				return err
+			}
+			np, nz := p.tally()
+			x.npresent.Add(-int64(np))
+			x.nzeroed.Add(-int64(nz))
+			x.count(s, pageClusters)
+			x.dir[c>>pageShift].Store(uniform[s])
+			c += pageClusters
+			continue
+		}
 		p, err := x.writable(c >> pageShift)
 		if err != nil {
 			return err

@@ -73,11 +73,13 @@ func suite(t *testing.T, o Options, maxSize int64, prepare func(t testing.TB, s 
 		return homes[d]
 	}
 	blocktest.Run(t, blocktest.Driver{
-		MaxSize:  maxSize,
-		New:      func(t testing.TB, sp blocktest.Spec) block.Device { return open(t, create(t, sp), OpenOptions{}) },
-		Resize:   func(d block.Device, size int64) error { h := at(d); return h.s.Resize(h.id, size) },
-		Reopen:   func(t testing.TB, d block.Device) block.Device { return open(t, at(d), OpenOptions{}) },
-		ReadOnly: func(t testing.TB, sp blocktest.Spec) block.Device { return open(t, create(t, sp), OpenOptions{ReadOnly: true}) },
+		MaxSize: maxSize,
+		New:     func(t testing.TB, sp blocktest.Spec) block.Device { return open(t, create(t, sp), OpenOptions{}) },
+		Resize:  func(d block.Device, size int64) error { h := at(d); return h.s.Resize(h.id, size) },
+		Reopen:  func(t testing.TB, d block.Device) block.Device { return open(t, at(d), OpenOptions{}) },
+		ReadOnly: func(t testing.TB, sp blocktest.Spec) block.Device {
+			return open(t, create(t, sp), OpenOptions{ReadOnly: true})
+		},
 	})
 }
 

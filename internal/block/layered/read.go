@@ -1,31 +1,36 @@
 package layered
 
-// owner returns the layer that holds cluster c, nil if it reads as zeros. A
-// cluster that is being copied up still counts as the one beneath: its writer
-// has not been told that it is done.
-func owner(chain []*layer, c int64, nowait bool) (*layer, error) {
+// owner returns the layer that holds cluster c, nil if it reads as zeros, and
+// for how many clusters from c on that is known to hold. A cluster that is
+// being copied up still counts as the one beneath: its writer has not been
+// told that it is done.
+func owner(chain []*layer, c int64, nowait bool) (*layer, int64, error) {
+	n := pageClusters - c&(pageClusters-1)
 	for _, l := range chain {
 		if l.idx == nil {
-			return l, nil
+			return l, n, nil
 		}
-		s, ok := l.idx.peek(c)
+		s, uniform, ok := l.idx.look(c)
 		if !ok {
 			if nowait {
-				return nil, errWouldBlock
+				return nil, 0, errWouldBlock
 			}
 			var err error
 			if s, err = l.idx.get(c); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
+		}
+		if !uniform {
+			n = 1
 		}
 		switch s {
 		case present:
-			return l, nil
+			return l, n, nil
 		case zeroed:
-			return nil, nil
+			return nil, n, nil
 		}
 	}
-	return nil, nil
+	return nil, n, nil
 }
 
 // locate tells where the contents of the stack at off lie, and for how many of
@@ -35,12 +40,13 @@ func locate(chain []*layer, off, n int64, nowait bool) (l *layer, run int64, err
 	if len(chain) == 1 && chain[0].idx == nil {
 		l, c = chain[0], last+1
 	} else {
-		if l, err = owner(chain, c, nowait); err != nil {
+		var k int64
+		if l, k, err = owner(chain, c, nowait); err != nil {
 			return nil, 0, err
 		}
-		for c++; c <= last; c++ {
-			next, err := owner(chain, c, nowait)
-			if err != nil {
+		for c += k; c <= last; c += k {
+			var next *layer
+			if next, k, err = owner(chain, c, nowait); err != nil {
 				return nil, 0, err
 			}
 			if next != l {

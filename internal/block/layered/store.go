@@ -104,7 +104,7 @@ func (s *Store) prepare() error {
 	b, err := vfs.ReadFile(s.fs, name, storeMaxText)
 	switch {
 	case err == nil && string(b) == storeText:
-		return nil
+		return s.fs.SyncDir(s.dir) // the process that made it may have died before it did
 	case err == nil && strings.HasPrefix(string(b), "sango-store "):
 		return fmt.Errorf("it has format %q, this program knows %q", strings.TrimSpace(string(b)), strings.TrimSpace(storeText))
 	case err == nil:

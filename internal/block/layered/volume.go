@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path"
 	"sync"
 	"sync/atomic"
 
@@ -79,6 +80,13 @@ func (v *volume) check(err error) error {
 
 // load opens the volume in v.dir, whose lock is held.
 func (v *volume) load() error {
+	// What a dead process renamed is there for now: nothing may build on it
+	// before it is there for good.
+	for _, d := range []string{v.dir, path.Dir(v.dir)} {
+		if err := v.fs.SyncDir(d); err != nil {
+			return err
+		}
+	}
 	m, err := readManifest(v.fs, v.dir)
 	if err != nil {
 		return err
@@ -293,8 +301,9 @@ func (v *volume) unload() error {
 // compact rewrites the logs that have a tail. The old ones say the same, so a
 // failure costs nothing but time at the next open.
 func (v *volume) compact() {
-	for _, l := range v.layers {
-		if l.idx == nil || l.links > 1 {
+	for _, r := range v.man.Layers {
+		l := v.layers[r.ID]
+		if l == nil || l.idx == nil || l.links > 1 {
 			continue
 		}
 		log := l.idx.log
