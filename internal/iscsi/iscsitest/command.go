@@ -157,7 +157,7 @@ func (c *Conn) next(itt iscsi.ITT) (PDU, error) {
 		}
 		switch {
 		case p.Opcode() == iscsi.OpNopIn && p.ITT() == iscsi.NoITT:
-			if err := c.pong(&p); err != nil {
+			if err := c.Pong(&p); err != nil {
 				return p, err
 			}
 		case p.Opcode() == iscsi.OpAsync, p.Opcode() == iscsi.OpReject:
@@ -170,8 +170,9 @@ func (c *Conn) next(itt iscsi.ITT) (PDU, error) {
 	}
 }
 
-// pong answers a ping of the target.
-func (c *Conn) pong(p *PDU) error {
+// Pong answers a ping of the target. A NOP-In that asks for no answer gets
+// none.
+func (c *Conn) Pong(p *PDU) error {
 	n, err := iscsi.ParseNopIn(&p.BHS)
 	if err != nil || n.TTT == iscsi.NoTTT || c.KeepPings {
 		return err
