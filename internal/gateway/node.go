@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -198,6 +199,9 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.view.close()
 	errs = append(errs, n.disks.close())
 	n.meta.Close()
+	if err := os.Remove(api.SocketPath(n.cfg.Dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
 	errs = append(errs, n.lock.Release())
 	return errors.Join(errs...)
 }
