@@ -11,6 +11,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -110,10 +111,10 @@ func run(ctx context.Context, o options, w io.Writer) error {
 
 	fmt.Fprintf(w, "iscsi-test-cu lists %d tests; %d run here, on blocks of %v bytes\n", len(tests), len(chosen), o.blocks)
 	results, err := runAll(ctx, o, t, longFirst(chosen), tmp)
-	if err != nil {
-		return err
+	if missing := len(chosen)*len(o.blocks) - len(results); err == nil && missing > 0 {
+		err = fmt.Errorf("%d tests did not run", missing)
 	}
-	return summarize(w, results, exceptions, o.blocks)
+	return errors.Join(err, summarize(w, results, exceptions, o.blocks))
 }
 
 // buildShim compiles the library that makes skips visible.
@@ -171,7 +172,9 @@ func runAll(ctx context.Context, o options, t *tester, tests []test, tmp string)
 						return
 					}
 					if r.out == fail {
-						p.dirty()
+						if err := p.dirty(); err != nil {
+							r.reason += ": " + err.Error()
+						}
 					}
 					mu.Lock()
 					results = append(results, r)

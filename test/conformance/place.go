@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,8 +16,9 @@ import (
 type place interface {
 	// urls of a logical unit of the kind: one, or two for two paths.
 	urls(ctx context.Context, k kind) ([]string, error)
-	// dirty says that a test failed: what it left behind must not fail the next.
-	dirty()
+	// dirty says that a test failed: what it left behind must not fail the next. It returns an error when the target
+	// did not live through the test.
+	dirty() error
 	close() error
 }
 
@@ -35,7 +37,7 @@ func (f fixed) urls(_ context.Context, k kind) ([]string, error) {
 	return nil, fmt.Errorf("no -url for kind %s, nor for thin", k)
 }
 
-func (f fixed) dirty()       {}
+func (f fixed) dirty() error { return nil }
 func (f fixed) close() error { return nil }
 
 // The LUNs of the demo that serves all kinds but chap, in the order in which it is told of them.
@@ -65,8 +67,11 @@ type demos struct {
 
 func (p *demos) urls(ctx context.Context, k kind) ([]string, error) {
 	if p.spoilt {
-		if err := p.close(); err != nil {
-			return nil, err
+		for _, d := range []**harness.Demo{&p.plain, &p.secret} {
+			if *d != nil {
+				(*d).Kill()
+				*d = nil
+			}
 		}
 		p.spoilt = false
 	}
@@ -124,18 +129,31 @@ func (p *demos) start(ctx context.Context, o harness.DemoOptions) (*harness.Demo
 	return harness.StartDemo(ctx, o)
 }
 
-func (p *demos) dirty() { p.spoilt = true }
-
-func (p *demos) close() error {
-	for _, d := range []**harness.Demo{&p.plain, &p.secret} {
-		if *d == nil {
+func (p *demos) dirty() error {
+	p.spoilt = true
+	for _, d := range []*harness.Demo{p.plain, p.secret} {
+		if d == nil {
 			continue
 		}
-		err := (*d).Stop()
-		*d = nil
-		if err != nil {
-			return err
+		select {
+		case <-d.Done():
+			return fmt.Errorf("the target died\n%s", d.Output())
+		default:
 		}
 	}
-	return os.RemoveAll(p.dir)
+	return nil
+}
+
+func (p *demos) close() error {
+	var err error
+	for _, d := range []*harness.Demo{p.plain, p.secret} {
+		switch {
+		case d == nil:
+		case p.spoilt:
+			d.Kill()
+		default:
+			err = errors.Join(err, d.Stop())
+		}
+	}
+	return errors.Join(err, os.RemoveAll(p.dir))
 }
