@@ -130,6 +130,9 @@ func (b *batch) finish(it *item) bool {
 		Status: uint8(t.Status), ITT: t.itt, StatSN: it.statSN, ExpCmdSN: b.exp, MaxCmdSN: b.max,
 		ExpDataSN: t.dataSN + t.r2tSN, Residual: iscsi.NewResidual(t.Expected, t.Want),
 	}
+	if t.bidi > 0 {
+		r.BidiResidual = iscsi.Residual{Underflow: true, Count: t.bidi}
+	}
 	if len(t.Sense) > 0 {
 		r.DataLen = 2 + min(len(t.Sense), scsi.MaxSense)
 	}

@@ -15,9 +15,9 @@ const (
 	ascInvalidOpcode   scsi.ASC = 0x2000
 )
 
-// readEstimate bounds what a read is expected to hold of memory, in bytes: an
-// initiator may expect 4 GiB of a command that returns 36 bytes.
-const readEstimate = 8 << 20
+// transferEstimate bounds the memory that a command is expected to need, in
+// bytes: initiators may expect 4 GiB of a command that returns 36 bytes.
+const transferEstimate = 32 << 20
 
 // scsiCommand takes a SCSI Command PDU (RFC 7143 §11.3).
 func (c *conn) scsiCommand() error {
@@ -100,7 +100,10 @@ func (c *conn) immediateData(t *task, p *iscsi.SCSICommand, v verdict) (bool, er
 	if v == later && t.trailing {
 		room = t.burst.end // its Data-Out PDUs may come before its turn
 	}
-	if room > 0 && t.fault == nil && t.reserve(int64(room)) {
+	if room > 0 && t.fault == nil {
+		t.full = t.reserve(int64(room))
+	}
+	if room > 0 && t.fault == nil && t.full == scsi.Good {
 		t.Out.Grow(room)
 		c.sink = t.Out.Slice(c.sink[:0], 0, n)
 		if err := c.readData(c.sink, n); err != nil {
@@ -122,8 +125,11 @@ func (c *conn) execute(t *task) error {
 		c.refuse(t, scsi.CheckConditionStatus)
 		return nil
 	}
-	if need := min(int64(t.Expected), readEstimate); !t.reserve(need-t.reserved) || t.Out.Len() < t.burst.next {
-		c.refuse(t, scsi.TaskSetFull)
+	if t.full == scsi.Good {
+		t.full = t.reserve(min(int64(t.Expected), transferEstimate) - t.reserved)
+	}
+	if t.full != scsi.Good {
+		c.refuse(t, t.full)
 		return nil
 	}
 	t.admitted = true

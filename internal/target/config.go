@@ -55,9 +55,9 @@ type Config struct {
 	InitialR2T      bool
 
 	// ConnectionMemory and Memory bound the task data that one connection and
-	// the whole server hold, in bytes. A command that would exceed one ends
-	// with TASK SET FULL; a connection without any other data gets one
-	// command through whatever its size.
+	// the whole server hold, in bytes. A command that would exceed the first
+	// ends with TASK SET FULL, unless it is the only one of its connection; one
+	// that would exceed the second ends with BUSY.
 	ConnectionMemory int64
 	Memory           int64
 
@@ -92,6 +92,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.Default()
 	}
 	return c, errors.Join(
+		within("memory (MiB)", int(c.Memory>>20), transferEstimate>>20, 1<<20),
+		within("memory of a connection (KiB)", int(c.ConnectionMemory>>10), 64, 1<<30),
 		within("connections", c.Connections, 1, 1<<20),
 		within("logins", c.Logins, 1, 1<<20),
 		within("logins per address", c.LoginsPerAddress, 1, 1<<20),

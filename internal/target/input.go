@@ -75,6 +75,7 @@ func (c *conn) receive(sink [][]byte, want int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
+		now = time.Now()
 		if now.Sub(c.sock.arrival) > staleAfter && c.sock.hungUp() {
 			return 0, errHangUp // whatever came before it is not executed (DESIGN R4 a)
 		}

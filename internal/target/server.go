@@ -68,7 +68,12 @@ func (s *Server) Serve(l net.Listener, tpg san.TPG) error {
 	s.running.Add(1)
 	s.mu.Unlock()
 	defer s.running.Done()
-	defer l.Close()
+	defer func() {
+		l.Close()
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+	}()
 	for {
 		nc, err := l.Accept()
 		if err != nil {

@@ -41,6 +41,7 @@ type state struct {
 	r2ts      int                  // entries of r2t in use, in the order in which they were sent
 	asked     int                  // bytes of Out that came unsolicited or were asked for
 	fault     *scsi.CheckCondition // how the command ends once all the data it announced has come
+	full      scsi.Status          // not GOOD: there was no memory for it, and its data was thrown away
 	bidi      uint32               // bidirectional read length, which no command uses
 
 	// The sender's, and before it was queued the reader's.
@@ -95,27 +96,26 @@ func (t *task) charge(n int64) {
 	}
 }
 
-// reserve takes n bytes from the budgets of the connection and the server.
-// A connection that holds nothing always gets what it asks for, so that no
-// command is too large for ever.
-func (t *task) reserve(n int64) bool {
+// reserve takes n bytes from the budgets of the connection and the server, or
+// says how the command has to end for lack of them: TASK SET FULL when its own
+// connection holds too much, BUSY when all of them together do. A connection
+// that holds nothing may exceed its own limit, so that no command is too large
+// for ever.
+func (t *task) reserve(n int64) scsi.Status {
 	c := t.conn
-	if n <= 0 {
-		return true
-	}
-	if !c.memory.take(n) {
-		if c.memory.used.Load() > 0 {
-			return false
-		}
+	switch {
+	case n <= 0:
+		return scsi.Good
+	case c.memory.take(n):
+	case c.memory.used.Load() > 0:
+		return scsi.TaskSetFull
+	default:
 		c.memory.used.Add(n)
 	}
 	if !c.srv.memory.take(n) {
-		if c.memory.used.Load() > n {
-			c.memory.give(n)
-			return false
-		}
-		c.srv.memory.used.Add(n)
+		c.memory.give(n)
+		return scsi.Busy
 	}
 	t.reserved += n
-	return true
+	return scsi.Good
 }

@@ -182,7 +182,9 @@ func TestDataOutViolations(t *testing.T) {
 		want [3]byte
 		do   func(i *initiator, itt iscsi.ITT, r iscsi.R2T)
 	}{
-		{"wrong DataSN", crc, func(i *initiator, itt iscsi.ITT, r iscsi.R2T) { i.data(itt, r.TTT, 27, 0, true, append(block, block...)) }},
+		{"wrong DataSN", crc, func(i *initiator, itt iscsi.ITT, r iscsi.R2T) {
+			i.data(itt, r.TTT, 27, 0, true, append(block, block...))
+		}},
 		{"DataSN of the past", crc, func(i *initiator, itt iscsi.ITT, r iscsi.R2T) {
 			i.data(itt, r.TTT, 0, 0, false, block)
 			i.ping()
