@@ -75,6 +75,11 @@ func (i *itl) examine(t *Task) error {
 	}
 	if cmd.parse != nil {
 		if err := cmd.parse(t); err != nil {
+			// What the unit would refuse anyway goes first: a write to a write
+			// protected unit, also one that is wrong in other ways.
+			if first := u.gate(t); first != nil {
+				return first
+			}
 			return err
 		}
 		t.Want = uint64(t.need)
