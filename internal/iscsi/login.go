@@ -256,8 +256,11 @@ func (l *Login) exchange(r *LoginRequest, keys Keys) (Keys, error) {
 		if l.cfg.Alias != "" && !l.identity.Discovery {
 			out.add(KeyTargetAlias, l.cfg.Alias)
 		}
-	} else if err := onlyFirst(keys); err != nil {
-		return nil, err
+	} else {
+		var err error
+		if keys, err = l.repeated(keys); err != nil {
+			return nil, err
+		}
 	}
 	keys, own, err := l.security.split(keys)
 	if err != nil {

@@ -264,6 +264,20 @@ func TestDiscoveryCantJoinASession(t *testing.T) {
 	c.refuse("13", "InitiatorName=a SessionType=Discovery", LoginCantInclude)
 }
 
+// libiscsi repeats the names in the operational stage of a discovery session.
+func TestNamesMayBeRepeated(t *testing.T) {
+	c := newClient(t)
+	c.want("01", "InitiatorName="+initiatorName+" SessionType=Discovery AuthMethod=CHAP,None", "1", "AuthMethod=None")
+	c.want("13", "InitiatorName="+initiatorName+" SessionType=Discovery HeaderDigest=None", "3", "HeaderDigest=None MaxRecvDataSegmentLength=262144")
+
+	c = newClient(t)
+	c.want("01", names, "1", "TargetPortalGroupTag=3")
+	c.want("13", names+"SessionType=Normal", "3", "MaxRecvDataSegmentLength=262144")
+	if p := c.l.Outcome(); p.InitiatorName != initiatorName || p.TargetName != targetName || len(c.ids) != 1 {
+		t.Errorf("%+v", p)
+	}
+}
+
 // The text of a request may be cut anywhere, also within a key.
 func TestLoginTextSplitByTheInitiator(t *testing.T) {
 	whole := pairs(names + "MaxBurstLength=65536").Append(nil)

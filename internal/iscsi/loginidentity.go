@@ -52,12 +52,23 @@ func (l *Login) identify(keys Keys) error {
 	return nil
 }
 
-// onlyFirst refuses keys that belong in the first text.
-func onlyFirst(keys Keys) error {
-	for _, k := range []string{KeyInitiatorName, KeyTargetName, KeySessionType} {
-		if _, ok := keys.Get(k); ok {
-			return loginErrorf(LoginInitiatorError, "key %s after the first request", k)
+// repeated takes the keys that belong in the first text out of a later one.
+// Some initiators say them again in each stage (libiscsi does in discovery
+// sessions); that is taken as long as they say the same.
+func (l *Login) repeated(keys Keys) (rest Keys, err error) {
+	kind := TypeNormal
+	if l.identity.Discovery {
+		kind = TypeDiscovery
+	}
+	said := Keys{{KeyInitiatorName, l.identity.Initiator.Name}, {KeyTargetName, l.identity.Target}, {KeySessionType, kind}}
+	for _, p := range keys {
+		v, ok := said.Get(p.Key)
+		switch {
+		case !ok:
+			rest = append(rest, p)
+		case v != p.Value:
+			return nil, loginErrorf(LoginInitiatorError, "%s=%s after the first request, which said %q", p.Key, clip(p.Value), clip(v))
 		}
 	}
-	return nil
+	return rest, nil
 }

@@ -16,7 +16,7 @@ const (
 	RejectInvalidDataACK   RejectReason = 0x08
 	RejectInvalidField     RejectReason = 0x09 // invalid PDU field
 	RejectLongOperation    RejectReason = 0x0a // cannot generate a target transfer tag, out of resources
-	RejectNegotiationReset RejectReason = 0x0b // obsolete name kept by RFC 7143: negotiation reset
+	RejectNegotiationReset RejectReason = 0x0b // deprecated by RFC 7143; never sent
 	RejectWaitingForLogout RejectReason = 0x0c
 )
 
