@@ -1,3 +1,7 @@
+//go:build !race
+
+// Under the race detector sync.Pool forgets at random.
+
 package target
 
 import (

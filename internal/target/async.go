@@ -8,7 +8,7 @@ import (
 )
 
 // asyncMessage returns a control that carries a.
-func (c *conn) asyncMessage(a iscsi.Async) *control {
+func asyncMessage(a iscsi.Async) *control {
 	k := newControl()
 	a.Put(&k.h)
 	return k
@@ -18,5 +18,5 @@ func (c *conn) asyncMessage(a iscsi.Async) *control {
 // 1). It may be called from any goroutine.
 func (c *conn) askLogout(d time.Duration) {
 	secs := uint16(min(max(math.Ceil(d.Seconds()), 1), math.MaxUint16))
-	c.post(c.asyncMessage(iscsi.Async{Event: iscsi.AsyncLogout, Param1: c.cid, Param3: secs}))
+	c.post(asyncMessage(iscsi.Async{Event: iscsi.AsyncLogout, Param1: c.cid, Param3: secs}))
 }

@@ -54,7 +54,8 @@ type conn struct {
 	tasks      map[iscsi.ITT]*task
 	win        window
 	statSN     iscsi.StatSN
-	immediates int // immediate commands that were not answered yet
+	answered   bool // the last Login Response is queued: other PDUs may follow
+	immediates int  // immediate commands that were not answered yet
 	out        output
 	ending     *ending
 	senders    sync.WaitGroup // goroutines that write; Add under mu while not dead
@@ -120,6 +121,9 @@ func (c *conn) run() {
 // serve handles the PDUs of full feature phase until the connection ends.
 func (c *conn) serve() error {
 	for {
+		if c.ended.Load() { // perhaps by an error of the sender: what was read before it is not executed
+			return errEnded
+		}
 		if err := c.nextHeader(c.limit); err != nil {
 			return err
 		}
@@ -256,9 +260,10 @@ func (c *conn) endLocked(err error, hard bool) {
 // Drop implements lun.Transport: the session ends after the initiator was told
 // so by an asynchronous message (RFC 7143 §11.9).
 func (c *conn) Drop(reason string) {
-	k := c.asyncMessage(iscsi.Async{Event: iscsi.AsyncDropSession})
 	c.mu.Lock()
-	c.enqueue(k)
+	if c.answered {
+		c.enqueue(asyncMessage(iscsi.Async{Event: iscsi.AsyncDropSession}))
+	}
 	c.endLocked(errors.New(reason), false)
 	c.kick()
 }

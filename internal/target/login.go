@@ -80,6 +80,7 @@ func (c *conn) answerLogin(resp *iscsi.LoginResponse, text []byte, m *iscsi.Logi
 	if m.Done() {
 		c.win = newWindow(m.CmdSN(), c.srv.cfg.Window)
 		k.then = new(c.params)
+		c.answered = true
 	}
 	c.enqueue(k)
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"sango/internal/iscsi"
 	"sango/internal/san"
 )
@@ -25,6 +27,7 @@ type Server struct {
 	memory     budget
 	closing    chan struct{} // closed by Close
 	running    sync.WaitGroup
+	noise      rate.Sometimes // keeps peers from flooding the log
 
 	mu        sync.Mutex // guards the fields below
 	closed    bool
@@ -50,6 +53,7 @@ func New(cfg Config, d Directory) (*Server, error) {
 		cfg: cfg, dir: d, log: cfg.Logger, challenger: iscsi.NewChallenger(),
 		reg: newRegistry(cfg.SessionsPerHost), memory: budget{limit: cfg.Memory},
 		closing:   make(chan struct{}),
+		noise:     rate.Sometimes{First: 16, Interval: time.Second},
 		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool),
 		perAddr: make(map[netip.Addr]int), changed: make(chan struct{}),
 	}, nil
@@ -86,7 +90,9 @@ func (s *Server) Serve(l net.Listener, tpg san.TPG) error {
 				return fmt.Errorf("portal %v: %w", l.Addr(), err)
 			}
 			// Out of file handles, or a connection that is gone already: go on.
-			s.log.Warn("a connection could not be accepted; raise the limit of open files if this goes on", "portal", l.Addr().String(), "err", err)
+			s.noise.Do(func() {
+				s.log.Warn("a connection could not be accepted; raise the limit of open files if this goes on", "portal", l.Addr().String(), "err", err)
+			})
 			select {
 			case <-time.After(acceptPause):
 			case <-s.closing:
@@ -138,7 +144,9 @@ func (s *Server) start(tcp *net.TCPConn, tpg san.TPG) {
 	}
 	s.mu.Unlock()
 	if full {
-		s.log.Warn("a connection was refused: too many of them, or too many that do not log in", "peer", peer.String())
+		s.noise.Do(func() {
+			s.log.Warn("a connection was refused: there are too many of them, or too many that do not log in", "peer", peer.String())
+		})
 		sock.reset()
 		c.in.buf.Release()
 		return
@@ -185,10 +193,13 @@ func (s *Server) gone(c *conn, err error) {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.mu.Unlock()
-	if session {
+	switch {
+	case session:
 		c.log.Info("session closed", "tsih", c.tsih, "reason", err)
-	} else {
-		c.log.Info("connection closed before the end of its login", "reason", err)
+	case errors.Is(err, errLoginFailed):
+		s.noise.Do(func() { c.log.Warn("a login failed", "reason", err) })
+	default: // port scans and health checks look like this
+		c.log.Debug("connection closed before the end of its login", "reason", err)
 	}
 }
 

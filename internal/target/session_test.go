@@ -2,6 +2,8 @@ package target
 
 import (
 	"context"
+	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -123,6 +125,37 @@ func TestReinstatement(t *testing.T) {
 	}
 	i.ready()
 	other.ready()
+}
+
+// The same initiator port at another portal is another nexus, not a
+// reinstatement.
+func TestTwoPortals(t *testing.T) {
+	s := start(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l, 2) }()
+	t.Cleanup(func() {
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { s.Close() })
+	i := connect(t, s)
+	other := *s
+	other.addr = l.Addr().String()
+	j := connect(t, &other)
+	for n, peer := range []*initiator{i, j} {
+		peer.ready()
+		if got, want := peer.agreed(iscsi.KeyTargetPortalGroupTag), strconv.Itoa(n+1); got != want {
+			t.Errorf("portal %s says TargetPortalGroupTag=%s", want, got)
+		}
+	}
+	if n := len(s.Sessions()); n != 2 {
+		t.Errorf("%d sessions", n)
+	}
 }
 
 // Drain asks for a logout, refuses new sessions meanwhile, and drops who stays.
