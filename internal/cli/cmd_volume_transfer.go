@@ -130,6 +130,7 @@ func sendPieces(src io.Reader, limit int64, send func(off int64, b []byte) error
 		told(off, limit)
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			told(limit, limit)
 			return nil
 		case err != nil:
 			return err

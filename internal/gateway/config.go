@@ -72,8 +72,8 @@ func ReadConfig(path string) (Config, slog.Level, error) {
 		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: %v", path, err)
 	}
 	f := fileConfig{Log: "info"}
-	if err := k.UnmarshalWithConf("", nil, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
-		Result: &f, TagName: "koanf", ErrorUnused: true,
+	if err := k.UnmarshalWithConf("", &f, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		TagName: "koanf", ErrorUnused: true,
 	}}); err != nil {
 		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: %v", path, err)
 	}
