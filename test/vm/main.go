@@ -1,0 +1,114 @@
+// Command vm boots a real Linux kernel in QEMU and lets it use Sango as a host would: open-iscsi with mutual CHAP
+// (SHA-256) and both digests, two portals under dm-multipath, ext4 and xfs with verified load, discard, online grow,
+// persistent reservations of all types, sg3-utils, and the death of the target in mid-write.
+//
+//	vm                    the whole scenario, one line a step; what each step wrote is kept under .cache/vm/last
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sango/test/harness"
+)
+
+type options struct {
+	sango    string
+	cache    string
+	source   string
+	size     string
+	deadline time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.sango, "sango", "bin/sango", "the sango `program`")
+	flag.StringVar(&o.cache, "cache", ".cache/vm", "`directory` for the guest, and for what the last run wrote")
+	flag.StringVar(&o.source, "source", "test/vm", "`directory` of this program's source")
+	flag.StringVar(&o.size, "size", "16M", "what each of the four fio jobs writes to a filesystem")
+	flag.DurationVar(&o.deadline, "deadline", 20*time.Minute, "for the whole scenario")
+	flag.Parse()
+	ctx, cancel := harness.Interruptible()
+	err := run(ctx, o)
+	cancel()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "vm:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	if err := harness.Need("qemu-system-x86_64", "cpio", "apt-get", "dpkg-deb"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.deadline)
+	defer cancel()
+	share, err := prepare(o)
+	if err != nil {
+		return err
+	}
+	g := guest{cache: o.cache, share: share}
+	if err := g.build(ctx, filepath.Join(o.source, "guest", "build"), os.Stdout); err != nil {
+		return err
+	}
+	t, err := startTarget(ctx, o.sango)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	env := append(t.env(), "SIZE="+o.size)
+	if err := os.WriteFile(filepath.Join(share, "env"), []byte(strings.Join(env, "\n")+"\n"), 0o600); err != nil {
+		return err
+	}
+
+	qemu, err := g.start()
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	var ended error
+	go func() {
+		ended = qemu.Wait()
+		close(done)
+	}()
+	rep := &harness.Report{W: os.Stdout}
+	failed := answer(ctx, share, done, t.do, rep)
+	if failed != nil {
+		_ = qemu.Process.Kill() // it may have ended by itself
+		<-done
+	}
+	return errors.Join(failed, rep.Err(), verdict(share, ended))
+}
+
+// prepare makes the directory that the guest shares, with the scenario in it.
+func prepare(o options) (string, error) {
+	share, err := filepath.Abs(filepath.Join(o.cache, "last"))
+	if err != nil {
+		return "", err
+	}
+	if err := os.RemoveAll(share); err != nil {
+		return "", err
+	}
+	return share, os.CopyFS(share, os.DirFS(filepath.Join(o.source, "scenario")))
+}
+
+// verdict says whether the guest itself ended well, whatever its steps did: a panic leaves no failed step.
+func verdict(share string, ended error) error {
+	if ended != nil {
+		return fmt.Errorf("QEMU: %w: %s", ended, end(filepath.Join(share, "qemu"), 5))
+	}
+	status, err := os.ReadFile(filepath.Join(share, "status"))
+	if err != nil {
+		return fmt.Errorf("the guest ended without a status; its console said:\n%s", end(filepath.Join(share, "console"), 30))
+	}
+	if s := strings.TrimSpace(string(status)); s != "0" {
+		return fmt.Errorf("the scenario ended with status %s:\n%s", s, end(filepath.Join(share, "output"), 10))
+	}
+	return nil
+}
