@@ -271,8 +271,8 @@ func TestNamesMayBeRepeated(t *testing.T) {
 	c.want("13", "InitiatorName="+initiatorName+" SessionType=Discovery HeaderDigest=None", "3", "HeaderDigest=None MaxRecvDataSegmentLength=262144")
 
 	c = newClient(t)
-	c.want("01", names, "1", "TargetPortalGroupTag=3")
-	c.want("13", names+"SessionType=Normal", "3", "MaxRecvDataSegmentLength=262144")
+	c.want("01", names+"InitiatorAlias=box", "1", "TargetPortalGroupTag=3")
+	c.want("13", names+"InitiatorAlias=box SessionType=Normal", "3", "MaxRecvDataSegmentLength=262144")
 	if p := c.l.Outcome(); p.InitiatorName != initiatorName || p.TargetName != targetName || len(c.ids) != 1 {
 		t.Errorf("%+v", p)
 	}

@@ -61,6 +61,9 @@ func (l *Login) repeated(keys Keys) (rest Keys, err error) {
 		kind = TypeDiscovery
 	}
 	said := Keys{{KeyInitiatorName, l.identity.Initiator.Name}, {KeyTargetName, l.identity.Target}, {KeySessionType, kind}}
+	if l.identity.Alias != "" {
+		said.add(KeyInitiatorAlias, l.identity.Alias)
+	}
 	for _, p := range keys {
 		v, ok := said.Get(p.Key)
 		switch {

@@ -23,9 +23,9 @@ type goodClient struct {
 	err    error
 }
 
-func newGoodClient(t *testing.T, addr string, seed uint64) *goodClient {
+func newGoodClient(t *testing.T, s *setup, seed uint64) *goodClient {
 	t.Helper()
-	c, err := iscsitest.Dial(addr)
+	c, err := iscsitest.Dial(s.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +34,9 @@ func newGoodClient(t *testing.T, addr string, seed uint64) *goodClient {
 		{Key: iscsi.KeyInitialR2T, Value: iscsi.ValueNo}, {Key: iscsi.KeyFirstBurst, Value: "16384"}, {Key: iscsi.KeyMaxBurst, Value: "32768"},
 		{Key: iscsi.KeyMaxRecvSegment, Value: "16384"},
 	}}
+	if len(s.dir.accounts) > 0 {
+		l.Account = &s.dir.accounts[0]
+	}
 	if err := c.Login(l); err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func besiege(t *testing.T, change ...func(*Config, *directory)) *siege {
 	t.Logf("seed %d", seed)
 	s := &siege{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
 	s.setup = start(t, append([]func(*Config, *directory){func(_ *Config, d *directory) { d.target = tgt }}, change...)...)
-	s.good = newGoodClient(t, s.addr, seed)
+	s.good = newGoodClient(t, s.setup, seed)
 	t.Cleanup(func() {
 		s.good.stop()
 		s.settle(0)
