@@ -54,7 +54,15 @@ func Run(ctx context.Context, timeout time.Duration, program string, args ...str
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("no end within %v", timeout)
 	}
-	return string(out), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	line := strings.Join(append([]string{program}, args...), " ")
+	if len(line) > 500 {
+		line = line[:250] + " ... " + line[len(line)-250:]
+	}
+	text := strings.TrimSpace(string(out))
+	if len(text) > 4000 {
+		text = "... " + text[len(text)-4000:]
+	}
+	return string(out), fmt.Errorf("%s: %w\n%s", line, err, text)
 }
 
 // Interruptible is a context that ends when the user interrupts the program, so that what it started is stopped.
