@@ -21,6 +21,7 @@ type itl struct {
 	lun      san.LUN
 	attn     attentions
 	prevents atomic.Bool // PREVENT ALLOW MEDIUM REMOVAL of this nexus holds the medium
+	copies   copyResults // of EXTENDED COPY
 
 	mu          sync.Mutex // guards the fields below, and phase, killed, doomed and fences of its tasks
 	first, last *Task      // in order of admission, linked by next and prev
@@ -173,9 +174,14 @@ func (i *itl) unlink(t *Task) {
 	i.handing.Add(1)
 }
 
-// deliver hands t, which was unlinked, back to the transport.
+// deliver hands t, which was unlinked, back to the transport, or to the copy
+// that it is part of.
 func (i *itl) deliver(t *Task) {
-	i.nexus.tr.TaskDone(t)
+	if t.grant != nil {
+		t.grant <- false
+	} else {
+		i.nexus.tr.TaskDone(t)
+	}
 	if i.handing.Add(-1) == 0 && i.isLate.Load() {
 		i.endLate()
 	}

@@ -75,6 +75,7 @@ func vpdPages(u *Unit) []vpdPage {
 				{Page: scsi.ModeAllPages, Subpage: scsi.ModeAllSubpages, Policy: scsi.PolicyShared},
 			})
 		}},
+		{scsi.VPDThirdParty, func(*itl) []byte { return u.thirdPartyCopy().Append(nil, disk) }},
 		{scsi.VPDBlockLimits, func(*itl) []byte { return u.blockLimits().Append(nil, disk) }},
 		{scsi.VPDBlockDevice, func(*itl) []byte { return u.blockDevice().Append(nil, disk) }},
 		{scsi.VPDProvisioning, func(*itl) []byte { return u.provisioning().Append(nil, disk) }},

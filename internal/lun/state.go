@@ -62,6 +62,10 @@ type taskState struct {
 	startSeq     uint64 // when it started
 	waits        int    // tasks of the unit that it waits for
 
+	// grant makes this a part of an EXTENDED COPY: true is sent when it starts,
+	// false when it has ended. It has room for one.
+	grant chan bool
+
 	qnext *Task // queue of a worker, or any other chain
 
 	req block.Request

@@ -26,6 +26,7 @@ func families() [][]command {
 		persistCommands(),
 		reserveCommands(),
 		sanitizeCommands(),
+		copyCommands(),
 	}
 }
 

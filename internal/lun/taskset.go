@@ -76,7 +76,18 @@ func overlap(a, b *Task) bool {
 // not ended. HEAD OF QUEUE tasks go before every task that has not started
 // (SAM-5 §8.6.4), the latest first; apart from them the order of admission
 // holds between ORDERED tasks and all others, and between ranges.
+//
+// Parts of an EXTENDED COPY wait for started tasks and parts before them only:
+// all else may wait for the copy. So who overlaps with one waits for it.
 func after(t, o *Task) bool {
+	switch {
+	case t.grant != nil && o.grant != nil:
+		return o.seq < t.seq && overlap(t, o)
+	case t.grant != nil:
+		return o.started && o.startSeq < t.seq && overlap(t, o)
+	case o.grant != nil:
+		return overlap(t, o)
+	}
 	if t.Attr == scsi.HeadOfQueue {
 		ahead := o.started && o.startSeq < t.seq || o.Attr == scsi.HeadOfQueue && o.seq > t.seq
 		return ahead && overlap(t, o)

@@ -28,6 +28,7 @@ type Unit struct {
 	tasks   atomic.Int64 // admitted and not ended
 
 	sanitizer sanitizer
+	copying   atomic.Int32 // EXTENDED COPY commands in execution
 
 	cond     atomic.Uint32 // condition bits
 	progress atomic.Uint32 // of a sanitize operation, n/65536

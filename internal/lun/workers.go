@@ -34,6 +34,11 @@ func (w *workers) push(chain *Task) {
 	for t := chain; t != nil; {
 		next := t.qnext
 		t.qnext = nil
+		if t.grant != nil {
+			t.grant <- true
+			t = next
+			continue
+		}
 		if w.last != nil {
 			w.last.qnext = t
 		} else {
