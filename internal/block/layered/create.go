@@ -89,7 +89,7 @@ func adopt(fsys vfs.FS, dir string, l *layer) error {
 	if err := l.protect(fsys); err != nil {
 		return err
 	}
-	return l.extend(fsys, dir, l.size)
+	return l.extend(fsys, dir, 0, l.size)
 }
 
 // establish makes a new volume's directory: fill puts the layers there, then

@@ -108,8 +108,10 @@ func (l *layer) addSegment(fsys vfs.FS, dir string, i int, size int64) error {
 	return f.Sync()
 }
 
-// extend gives the data files room for size bytes, stable but for new names.
-func (l *layer) extend(fsys vfs.FS, dir string, size int64) error {
+// extend gives the data files, which have room for from bytes, room for size
+// bytes, stable but for new names. A file may be long enough already: from an
+// attempt that was cut short, and perhaps not stable.
+func (l *layer) extend(fsys vfs.FS, dir string, from, size int64) error {
 	for i := range segmentCount(size, l.rec.Segment) {
 		want := l.rec.segmentSize(i, size)
 		if i >= len(l.segs) {
@@ -118,18 +120,20 @@ func (l *layer) extend(fsys vfs.FS, dir string, size int64) error {
 			}
 			continue
 		}
+		if l.rec.segmentSize(i, from) >= want {
+			continue
+		}
 		info, err := l.segs[i].f.Info()
 		if err != nil {
 			return err
 		}
-		if info.Size >= want {
-			continue
+		if info.Size < want && info.Device {
+			return fmt.Errorf("%w: device %s has %d bytes, not %d", ErrTooBig, l.rec.Adopted, info.Size, want)
 		}
-		if info.Device {
-			return fmt.Errorf("device %s has %d bytes, not %d", l.rec.Adopted, info.Size, want)
-		}
-		if err := l.segs[i].f.Truncate(want); err != nil {
-			return err
+		if info.Size < want {
+			if err := l.segs[i].f.Truncate(want); err != nil {
+				return err
+			}
 		}
 		if err := l.segs[i].f.Sync(); err != nil {
 			return err

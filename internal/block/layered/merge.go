@@ -98,7 +98,7 @@ func (m *merge) prepare() error {
 	v := m.v
 	v.gate.Lock()
 	defer v.gate.Unlock()
-	if err := m.lower.extend(v.fs, v.dir, m.upper.size); err != nil {
+	if err := m.lower.extend(v.fs, v.dir, m.lower.size, m.upper.size); err != nil {
 		return err
 	}
 	if m.lower.idx != nil {

@@ -39,7 +39,7 @@ func (v *volume) resize(size int64) error {
 	// The files first: they may be longer than the volume says, not shorter.
 	v.gate.Lock()
 	defer v.gate.Unlock()
-	err := live.extend(v.fs, v.dir, size)
+	err := live.extend(v.fs, v.dir, live.size, size)
 	if err == nil {
 		err = v.fs.SyncDir(v.dir)
 	}

@@ -98,8 +98,12 @@ func (s *slot) clear() error {
 // replay does again what the slot holds.
 func (s *slot) replay(v *volume) error {
 	data, off, err := s.read()
-	if err != nil || data == nil {
+	if err != nil {
 		return err
+	}
+	if data == nil {
+		// A dead process may have emptied it without making that stable.
+		return s.f.Sync()
 	}
 	n := int64(len(data))
 	if off < 0 || off > v.live.size-n {
