@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -101,6 +102,11 @@ func (o *demoOptions) run(ctx context.Context, a *app) error {
 	portals, err := o.parsePortals()
 	if err != nil {
 		return err
+	}
+	if o.readyFile != "" { // one of an earlier start would lie
+		if err := os.Remove(o.readyFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("ready file: %w", err)
+		}
 	}
 	dir, temporary, err := a.demoDir()
 	if err != nil {

@@ -32,6 +32,13 @@ Run one node until it is terminated. The configuration is YAML or JSON:
     - name: b                 # the portal's identity; default: its address
       listen: 0.0.0.0:3261
       advertise: 192.0.2.7:3261
+  limits:                     # each may be left out
+    connections: 1024
+    sessions_per_host: 64
+    memory: 2G                # task data in all
+    connection_memory: 256M   # task data of one connection
+    background: 200M          # merge, sanitize and copy, bytes a second and volume
+    mem_volume: 4G            # memory of one mem volume
 
 SIGTERM asks initiators to log out, and ends it within 10 seconds.
 --dir and $SANGO_DIR do not replace the directory of the file.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) })

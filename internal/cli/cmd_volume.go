@@ -18,7 +18,7 @@ func (a *app) volumeCommand() *cobra.Command {
 	return noun("volume", "Manage volumes, their snapshots and clones",
 		a.volumeCreateCommand(), a.volumeListCommand(), a.volumeShowCommand(), a.volumeResizeCommand(), a.volumeDeleteCommand(),
 		a.volumeSnapshotCommand(), a.volumeCloneCommand(), a.volumeRollbackCommand(),
-		a.volumeImportCommand(), a.volumeExportCommand())
+		a.volumeImportCommand(), a.volumeExportCommand(), a.volumeCheckCommand())
 }
 
 // volumeFlags are what a new volume is to be like.

@@ -57,3 +57,32 @@ func (p *progress) end() {
 		p.bar.Finish()
 	}
 }
+
+// steps is progress over things that are counted, not measured.
+func (a *app) steps(o output, what string) *progress {
+	p := a.progress(outputJSON, what, 0) // quiet
+	switch {
+	case o != outputTable:
+	case a.terminal:
+		p.bar = progressbar.NewOptions64(1,
+			progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what), progressbar.OptionShowCount(),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+	default:
+		p.lines = a.err
+	}
+	return p
+}
+
+// step tells that done of total are done.
+func (p *progress) step(done, total int) {
+	switch {
+	case p.bar != nil:
+		p.bar.ChangeMax(max(total, 1))
+		p.bar.Set(done)
+	case p.lines != nil && total > 0:
+		if tenth := int64(done * 10 / total); tenth > p.told {
+			p.told = tenth
+			fmt.Fprintf(p.lines, "%s: %d of %d\n", p.what, done, total)
+		}
+	}
+}

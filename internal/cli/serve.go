@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,44 +33,88 @@ func (a *app) logger(level slog.Level) *slog.Logger {
 // it fails. ready is called when it can be managed, before initiators are let
 // in; serving when they are.
 func serve(ctx context.Context, cfg gateway.Config, ready, serving func(context.Context, *gateway.Node) error) error {
-	sig := make(chan os.Signal, 2)
-	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(sig)
 	startCtx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
+	e := &ending{cfg: cfg, cancel: cancel, told: make(chan struct{}), stopping: make(chan struct{}), done: make(chan struct{})}
+	e.start(ctx)
+	defer e.wait()
 	n, err := gateway.Open(startCtx, cfg)
 	if err != nil {
-		return err
+		return e.whileStarting(err)
 	}
 	if err = ready(startCtx, n); err == nil {
 		n.Serve()
 		err = serving(startCtx, n)
 	}
-	if err == nil {
+	if err = e.whileStarting(err); err == nil {
 		select {
-		case s := <-sig:
-			cfg.Log.Info("stopping", "signal", s.String())
-		case <-ctx.Done():
+		case <-e.told:
 		case err = <-n.Failed():
 		}
 	}
-	stopped := make(chan struct{})
-	defer close(stopped)
-	go func() {
-		select {
-		case <-stopped:
-		case <-time.After(stopLimit):
-			cfg.Log.Warn("not all of the node ended in time; the process ends as it is, and nothing acknowledged is lost")
-		case <-sig:
-			cfg.Log.Warn("told to stop again: the process ends as it is, and nothing acknowledged is lost")
-		}
-		select {
-		case <-stopped:
-		default:
-			os.Exit(status(err))
-		}
-	}()
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
+	e.failed.Store(err != nil)
+	close(e.stopping)
+	stopCtx, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancelStop()
 	return errors.Join(err, n.Stop(stopCtx))
+}
+
+// ending watches for the signals that end a node, and ends the process if an
+// orderly end takes too long.
+type ending struct {
+	cfg      gateway.Config
+	cancel   context.CancelFunc // makes a start give up
+	told     chan struct{}      // closed at the first signal
+	stopping chan struct{}      // closed when the node stops, for whatever reason
+	done     chan struct{}      // closed when it has stopped
+	failed   atomic.Bool        // it stops because something failed
+	watch    sync.WaitGroup
+}
+
+func (e *ending) start(ctx context.Context) {
+	sig := make(chan os.Signal, 2)
+	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT)
+	e.watch.Go(func() {
+		defer signal.Stop(sig)
+		select {
+		case s := <-sig:
+			e.cfg.Log.Info("stopping", "signal", s.String())
+			close(e.told)
+			e.cancel()
+		case <-ctx.Done():
+			close(e.told)
+		case <-e.stopping:
+		case <-e.done:
+			return
+		}
+		limit := time.NewTimer(stopLimit)
+		defer limit.Stop()
+		select {
+		case <-e.done:
+			return
+		case <-sig:
+		case <-limit.C:
+		}
+		e.cfg.Log.Warn("the process ends before all of the node has ended; nothing acknowledged is lost")
+		if e.failed.Load() {
+			os.Exit(exitFailed)
+		}
+		os.Exit(exitOK)
+	})
+}
+
+// whileStarting takes an error of a start that a signal made give up for what
+// it is: no failure.
+func (e *ending) whileStarting(err error) error {
+	select {
+	case <-e.told:
+		return nil
+	default:
+		return err
+	}
+}
+
+func (e *ending) wait() {
+	close(e.done)
+	e.watch.Wait()
 }

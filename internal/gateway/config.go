@@ -23,8 +23,18 @@ type Config struct {
 	Portals []Portal // where it serves
 	Version string   // of the program, for status
 	Log     *slog.Logger
-	// MemLimit bounds the memory of one mem volume, in bytes; 0: its size.
-	MemLimit int64
+	Limits  Limits
+}
+
+// Limits bound what a node takes; zero fields are the defaults of the packages
+// that keep them.
+type Limits struct {
+	Connections      int   // in all
+	SessionsPerHost  int   // of one initiator name
+	Memory           int64 // bytes of task data in all
+	ConnectionMemory int64 // bytes of task data of one connection
+	Background       int64 // bytes a second of background work, a volume
+	MemVolume        int64 // bytes of memory that one mem volume may take; 0: its size
 }
 
 // Portal is one address to serve on.
@@ -46,6 +56,34 @@ type fileConfig struct {
 	Dir     string   `koanf:"dir"`
 	Portals []Portal `koanf:"portals"`
 	Log     string   `koanf:"log"`
+	Limits  struct {
+		Connections      int    `koanf:"connections"`
+		SessionsPerHost  int    `koanf:"sessions_per_host"`
+		Memory           string `koanf:"memory"`
+		ConnectionMemory string `koanf:"connection_memory"`
+		Background       string `koanf:"background"`
+		MemVolume        string `koanf:"mem_volume"`
+	} `koanf:"limits"`
+}
+
+// limits reads the limits of the file.
+func (f *fileConfig) limits() (l Limits, err error) {
+	l.Connections, l.SessionsPerHost = f.Limits.Connections, f.Limits.SessionsPerHost
+	if l.Connections < 0 || l.SessionsPerHost < 0 {
+		return l, san.Errorf(san.ErrInvalid, "a limit can't be negative; leave it out for the default")
+	}
+	for _, x := range []struct {
+		text string
+		to   *int64
+	}{{f.Limits.Memory, &l.Memory}, {f.Limits.ConnectionMemory, &l.ConnectionMemory}, {f.Limits.Background, &l.Background}, {f.Limits.MemVolume, &l.MemVolume}} {
+		if x.text == "" {
+			continue
+		}
+		if *x.to, err = san.ParseSize(x.text); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
 }
 
 // ReadConfig reads a configuration file in YAML or JSON:
@@ -58,6 +96,13 @@ type fileConfig struct {
 //	  - name: b
 //	    listen: 0.0.0.0:3261
 //	    advertise: 192.0.2.7:3261
+//	limits:                    # each may be left out
+//	  connections: 1024
+//	  sessions_per_host: 64
+//	  memory: 2G               # task data in all
+//	  connection_memory: 256M  # task data of one connection
+//	  background: 200M         # merge, sanitize and copy, bytes a second and volume
+//	  mem_volume: 4G           # memory of one mem volume
 //
 // It returns the configuration and the level of the log. Unknown settings are
 // errors.
@@ -73,7 +118,7 @@ func ReadConfig(path string) (Config, slog.Level, error) {
 	}
 	f := fileConfig{Log: "info"}
 	if err := k.UnmarshalWithConf("", &f, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
-		TagName: "koanf", ErrorUnused: true,
+		TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
 	}}); err != nil {
 		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: %v", path, err)
 	}
@@ -89,7 +134,11 @@ func ReadConfig(path string) (Config, slog.Level, error) {
 		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: set dir to the directory that holds everything", path)
 	}
 	c := Config{Name: f.Name, Dir: f.Dir, Portals: f.Portals}
-	if err := c.check(); err != nil {
+	c.Limits, err = f.limits()
+	if err == nil {
+		err = c.check()
+	}
+	if err != nil {
 		return Config{}, level, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, level, nil

@@ -28,11 +28,11 @@ type disks struct {
 const volumesName = "volumes"
 
 func openDisks(c *Config) (*disks, error) {
-	s, err := layered.OpenStore(filepath.Join(c.Dir, volumesName), layered.Options{Log: c.Log})
+	s, err := layered.OpenStore(filepath.Join(c.Dir, volumesName), layered.Options{Log: c.Log, Rate: c.Limits.Background})
 	if err != nil {
 		return nil, err
 	}
-	return &disks{store: s, log: c.Log, memLimit: c.MemLimit, mem: map[san.UUID]*mem.Device{}}, nil
+	return &disks{store: s, log: c.Log, memLimit: c.Limits.MemVolume, mem: map[san.UUID]*mem.Device{}}, nil
 }
 
 func (d *disks) close() error {

@@ -58,6 +58,17 @@ func (n *Node) register(ctx context.Context) error {
 			}
 			g.Portals = append(g.Portals, meta.Portal{Name: p.Name, Listen: listen, Advertise: advertise})
 		}
+		// This node is alone: what another name registered is a former life of it,
+		// and its portals must not be advertised.
+		others, err := tx.Gateways()
+		if err != nil {
+			return err
+		}
+		for _, o := range others {
+			if o.Name != g.Name {
+				tx.RemoveGateway(o.Name)
+			}
+		}
 		if err := tx.Register(g); err != nil {
 			return err
 		}

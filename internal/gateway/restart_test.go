@@ -76,12 +76,21 @@ func TestHalfDoneVolumesAreCleanedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	change(t, n, func(tx *meta.Tx) error { return tx.DeleteVolume(deleted.ID) })
+	grown := volume(t, n, "grown", 1<<20)
+	change(t, n, func(tx *meta.Tx) error { return tx.BeginResize(grown.ID, 2<<20) })
+	if err := n.disks.resize(grown, 2<<20); err != nil {
+		t.Fatal(err)
+	}
 	stop(t, n)
 
 	n = node(t, dir)
 	ids, err := n.disks.store.List()
-	if err != nil || len(ids) != 0 {
+	if err != nil || len(ids) != 1 || ids[0] != grown.ID {
 		t.Errorf("left in the store: %v, %v", ids, err)
+	}
+	snap, err := n.meta.Load(t.Context())
+	if err != nil || snap.Volumes[grown.ID].Size != 2<<20 {
+		t.Errorf("the record of a resize that was cut short: %+v, %v", snap.Volumes[grown.ID], err)
 	}
 	volume(t, n, "half", 1<<20)
 	volume(t, n, "gone", 1<<20)

@@ -17,8 +17,7 @@ type volumes struct{ n *Node }
 
 var _ api.Volumes = volumes{}
 
-// settle removes the bytes of volumes that were left half created or half
-// deleted.
+// settle ends the changes of volumes that a process began and did not finish.
 func (n *Node) settle(ctx context.Context) error {
 	var pending map[san.UUID]meta.Pending
 	if err := n.meta.Update(ctx, func(tx *meta.Tx) (err error) {
@@ -29,11 +28,26 @@ func (n *Node) settle(ctx context.Context) error {
 	}
 	for id, what := range pending {
 		n.cfg.Log.Info("cleaning up after a volume operation that was cut short", "id", id.String(), "operation", string(what))
+		if what == meta.PendingResize {
+			if err := n.adjusted(ctx, id); err != nil {
+				n.cfg.Log.Error("a resize was cut short; repeat it", "id", id.String(), "error", err)
+			}
+			continue
+		}
 		if err := n.removed(ctx, id); err != nil {
 			n.cfg.Log.Error("what is left of a volume can't be removed; it takes space until the next start", "id", id.String(), "error", err)
 		}
 	}
 	return nil
+}
+
+// adjusted makes the record of a volume say how large it is.
+func (n *Node) adjusted(ctx context.Context, id san.UUID) error {
+	st, err := n.disks.store.Stat(id)
+	if err != nil {
+		return err
+	}
+	return n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.ResizeVolume(id, st.Size) })
 }
 
 // removed drops the bytes of a volume that has no record, and forgets it.
@@ -128,17 +142,13 @@ func (w volumes) Resize(ctx context.Context, name string, size int64) error {
 	if err != nil {
 		return err
 	}
-	// The same checks as at the commit, before anything is done.
-	check := func(tx *meta.Tx) error { return tx.ResizeVolume(v.ID, size) }
-	if err := san.CheckVolumeSize(v.Name, size, v.BlockSize); err != nil {
+	if err := w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.BeginResize(v.ID, size) }); err != nil {
 		return err
 	}
-	if size > v.Size {
-		if err := w.n.disks.resize(v, size); err != nil {
-			return err
-		}
+	if err := w.n.disks.resize(v, size); err != nil {
+		return err
 	}
-	return w.n.meta.Update(ctx, check)
+	return w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.ResizeVolume(v.ID, size) })
 }
 
 // Delete implements api.Volumes. The record goes first, and with it every way

@@ -18,7 +18,7 @@
 //	volumes/UUID                san.Volume
 //	volume-names/NAME           UUID          unique names
 //	naa/HEX                     UUID          unique NAA designators
-//	pending/UUID                Pending       volumes half created or half deleted
+//	pending/UUID                Pending       volumes whose change is under way
 //	targets/IQN                 san.Target without its LUNs
 //	luns/IQN/LUN                san.Mapping   one key a LUN: a target may have thousands
 //	mapped/UUID/IQN/LUN         {}            the same the other way round

@@ -78,6 +78,10 @@ func (tx *Tx) Register(g *Gateway) error {
 	return tx.put("gateways/"+g.Name, g)
 }
 
+// RemoveGateway forgets what a gateway serves on. Its portals keep their tags,
+// should it come back.
+func (tx *Tx) RemoveGateway(name string) { tx.del("gateways/" + name) }
+
 // Gateways returns all gateways, by name.
 func (tx *Tx) Gateways() ([]*Gateway, error) {
 	var all []*Gateway

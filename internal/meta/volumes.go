@@ -8,11 +8,12 @@ import (
 // because the process that changes them may die in between.
 type Pending string
 
-// What is being done to a pending volume. In both cases the bytes are to be
-// deleted when the node finds the mark at its start.
+// What is being done to a pending volume, and so what a node that finds the
+// mark at its start has to do.
 const (
-	PendingCreate Pending = "create" // the bytes may be there, the record is not
-	PendingDelete Pending = "delete" // the record is gone, the bytes may be there
+	PendingCreate Pending = "create" // the bytes may be there, the record is not: delete them
+	PendingDelete Pending = "delete" // the record is gone, the bytes may be there: delete them
+	PendingResize Pending = "resize" // the bytes may be more than the record says: correct it
 )
 
 // Begin notes that the bytes of a new volume are about to be made. It fails
@@ -24,11 +25,10 @@ func (tx *Tx) Begin(id san.UUID, name string) error {
 	return tx.put("pending/"+id.String(), PendingCreate)
 }
 
-// Settle removes the mark of a volume: its bytes are gone, and so is its
-// record.
+// Settle removes the mark of a volume: its bytes and its record agree.
 func (tx *Tx) Settle(id san.UUID) { tx.del("pending/" + id.String()) }
 
-// Pending lists the volumes that were left half created or half deleted.
+// Pending lists the volumes whose change was cut short.
 func (tx *Tx) Pending() (map[san.UUID]Pending, error) {
 	m := map[san.UUID]Pending{}
 	err := tx.list("pending/", func(rest string, value []byte) error {
@@ -120,20 +120,40 @@ func (tx *Tx) Volumes() ([]*san.Volume, error) {
 	return all, err
 }
 
-// ResizeVolume sets the size, in bytes. Smaller is refused: hosts would lose
-// data that they still believe to have.
-func (tx *Tx) ResizeVolume(id san.UUID, size int64) error {
+// growing returns a volume that may grow to size, in bytes. Smaller is refused:
+// hosts would lose data that they still believe to have.
+func (tx *Tx) growing(id san.UUID, size int64) (*san.Volume, error) {
 	v, err := tx.Volume(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := san.CheckVolumeSize(v.Name, size, v.BlockSize); err != nil {
+		return nil, err
+	}
+	if size < v.Size {
+		return nil, san.Errorf(san.ErrRefused, "volume %s has %s and can't shrink to %s; create a smaller one and copy", v.Name, san.FormatSize(v.Size), san.FormatSize(size))
+	}
+	return v, nil
+}
+
+// BeginResize notes that the bytes of a volume are about to grow to size.
+// ErrRefused: it has more already.
+func (tx *Tx) BeginResize(id san.UUID, size int64) error {
+	if _, err := tx.growing(id, size); err != nil {
+		return err
+	}
+	return tx.put("pending/"+id.String(), PendingResize)
+}
+
+// ResizeVolume sets the size, in bytes, of a volume whose bytes have grown to
+// it. ErrRefused: it has more already.
+func (tx *Tx) ResizeVolume(id san.UUID, size int64) error {
+	v, err := tx.growing(id, size)
 	if err != nil {
 		return err
 	}
-	if err := san.CheckVolumeSize(v.Name, size, v.BlockSize); err != nil {
-		return err
-	}
-	if size < v.Size {
-		return san.Errorf(san.ErrRefused, "volume %s has %s and can't shrink to %s; create a smaller one and copy", v.Name, san.FormatSize(v.Size), san.FormatSize(size))
-	}
 	v.Size = size
+	tx.Settle(id)
 	return tx.put("volumes/"+id.String(), v)
 }
 
