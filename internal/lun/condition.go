@@ -9,6 +9,7 @@ const (
 	condSanitizeFailed                    // a sanitize operation failed
 	condReadOnly                          // the volume is read-only
 	condProtected                         // SWP of the control mode page
+	condUnread                            // the reservation record must be read again
 )
 
 func (u *Unit) setCondition(bit uint32, on bool) {
@@ -28,6 +29,9 @@ func (u *Unit) gate(t *Task) error {
 	c, f := u.cond.Load(), t.cmd.flags
 	if c == 0 {
 		return nil
+	}
+	if c&condUnread != 0 && t.cmd.access != accessAny {
+		return busy()
 	}
 	if f&sanitizing == 0 {
 		if cc := u.unsanitized(c); cc != nil {
