@@ -48,9 +48,8 @@ type Config struct {
 	FirstBurst         int
 	MaxBurst           int
 	OutstandingR2T     int
-	// ImmediateData and InitialR2T are the server's sides of those
-	// negotiations: No to the first and yes to the second make every write
-	// solicited.
+	// NoImmediateData and InitialR2T are the server's sides of ImmediateData=No
+	// and InitialR2T=Yes; both together make all write data solicited.
 	NoImmediateData bool
 	InitialR2T      bool
 

@@ -17,9 +17,10 @@ var (
 )
 
 // Directory tells the engine what there is and who may use it. Its methods are
-// called once per login or text request, from the goroutine of the connection,
-// and may block for as long as a login may take. initiator is the name that
-// the peer claims to have; from is its address.
+// called from the goroutine of the connection. Discovery and Login are called
+// once per login, and may block for as long as that may take; Visible and
+// Portals answer from memory, since commands of the session wait meanwhile.
+// initiator is the name that the peer claims to have; from is its address.
 type Directory interface {
 	// Visible returns the names of the targets that SendTargets may show.
 	Visible(initiator string, from netip.Addr) []string

@@ -127,6 +127,30 @@ func TestReinstatement(t *testing.T) {
 	other.ready()
 }
 
+// another starts a second server over the directory of s, and returns it and
+// the address of its portal.
+func another(t *testing.T, s *setup, cfg Config) (*Server, string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Logger = s.cfg.Logger
+	srv, err := New(cfg, s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l, 9) }()
+	t.Cleanup(func() {
+		srv.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return srv, l.Addr().String()
+}
+
 // The same initiator port at another portal is another nexus, not a
 // reinstatement.
 func TestTwoPortals(t *testing.T) {

@@ -16,7 +16,7 @@ func tool(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not installed (Debian: libiscsi-bin, qemu-utils with qemu-block-extra)", name)
+		t.Fatalf("%s is not installed (Debian: libiscsi-bin, qemu-utils with qemu-block-extra)", name)
 	}
 	out, err := exec.CommandContext(longTime(t), path, args...).CombinedOutput()
 	if err != nil {

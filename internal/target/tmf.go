@@ -99,7 +99,7 @@ func (c *conn) manage(r *iscsi.TaskRequest, credit, plugged bool) {
 		respond(iscsi.TaskComplete)
 		return
 	case r.Function != iscsi.AbortTask && r.Function != iscsi.ClearACA:
-		c.abortEarly(r)
+		c.abortWaiting(r)
 	}
 	c.nexus.Manage(lun.TMF{Function: lun.Function(r.Function), LUN: r.LUN, RefTag: uint32(r.RefTag)}, func(a lun.TMFResponse) {
 		respond(iscsi.TaskResult(a))
@@ -120,17 +120,26 @@ func (c *conn) abortParked(r *iscsi.TaskRequest) bool {
 	return true
 }
 
-// abortEarly aborts the commands before r that wait for their turn and that
-// it covers: all of them for a target reset, else those of its logical unit.
-// A target reset also gives up those that did not come (RFC 7143 §4.2.3.3).
-func (c *conn) abortEarly(r *iscsi.TaskRequest) {
+// abortWaiting aborts the commands before r that it covers and that package
+// lun does not have: those that wait for their turn, and those that are over
+// but for unsolicited data that their response waits for. It covers all of
+// them for a target reset, else those of its logical unit. A target reset also
+// gives up those that did not come (RFC 7143 §4.2.3.3).
+func (c *conn) abortWaiting(r *iscsi.TaskRequest) {
 	all := r.Function == iscsi.TargetWarmReset || r.Function == iscsi.TargetColdReset
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for sn, o := range c.win.held {
-		if o.task != nil && sn.Before(r.CmdSN) && (all || o.task.LUN == r.LUN) {
-			c.dropEarly(o.task)
-			c.win.plug(sn)
+	for _, t := range c.tasks {
+		if !t.cmdSN.Before(r.CmdSN) || !all && t.LUN != r.LUN {
+			continue
+		}
+		switch {
+		case t.early:
+			c.win.plug(t.cmdSN)
+			c.dropEarly(t)
+		case t.done && t.trailing:
+			c.forget(t)
+			t.free()
 		}
 	}
 	if !all {

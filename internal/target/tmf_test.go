@@ -170,6 +170,33 @@ func TestLogicalUnitReset(t *testing.T) {
 	i.check(0, make([]byte, 512))
 }
 
+// A reset, or ABORT TASK, also ends a command whose response waits for
+// unsolicited data: many initiators send none of it after that.
+func TestAbortEndsWaitForUnsolicitedData(t *testing.T) {
+	s := start(t)
+	i := connect(t, s, iscsi.Pair{Key: iscsi.KeyInitialR2T, Value: "No"})
+	i.ready()
+	for _, f := range []iscsi.TaskFunction{iscsi.AbortTask, iscsi.LogicalUnitReset} {
+		sn := i.cmdSN
+		itt := i.command(command{cdb: write10(1<<30, 2), write: true, expected: 1024, more: true}) // past the end
+		r := iscsi.TaskRequest{Function: f}
+		if f == iscsi.AbortTask {
+			r.RefTag, r.RefCmdSN = itt, sn
+		}
+		if got := i.managed(i.manage(r)); got != iscsi.TaskComplete {
+			t.Errorf("%v: answered %d", f, got)
+		}
+		i.data(itt, iscsi.NoTTT, 0, 0, true, make([]byte, 1024)) // nobody wants it now
+		i.command(command{cdb: inquiry(36), read: true, expected: 36, itt: itt})
+		if o := i.outcome(); o.itt != itt || o.status != 0 {
+			t.Errorf("%v: the next task with that tag ended with %+v", f, o)
+		}
+		if i.max != i.exp+127 {
+			t.Errorf("%v: the window is [%d, %d]", f, i.exp, i.max)
+		}
+	}
+}
+
 // A target reset gives up the commands that did not come.
 func TestTargetWarmResetPlugsGaps(t *testing.T) {
 	s := start(t)
