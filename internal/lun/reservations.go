@@ -56,7 +56,7 @@ func (r *reservations) close() {
 // conflicts is how each command meets the reservations, as it starts.
 func (r *reservations) conflicts(t *Task) bool {
 	s := r.state.Load()
-	if s.Idle() {
+	if s.Idle() || r.unit.cond.Load()&condUnread != 0 { // the unit is stopped: see gate
 		return false
 	}
 	n := t.itl.nexus.id
