@@ -9,7 +9,8 @@ import (
 )
 
 // progress tells how long work goes: a bar on a terminal, a line for every
-// tenth elsewhere, nothing when the output is for programs.
+// tenth elsewhere, nothing when the output is for programs. That a bar cannot
+// be drawn does not matter.
 type progress struct {
 	what  string
 	total int64
@@ -42,7 +43,7 @@ func (p *progress) set(done, total int64) {
 	}
 	switch {
 	case p.bar != nil:
-		p.bar.Set64(min(done, p.total))
+		_ = p.bar.Set64(min(done, p.total))
 	case p.lines != nil && p.total > 0:
 		if tenth := done * 10 / p.total; tenth > p.told {
 			p.told = tenth
@@ -54,7 +55,7 @@ func (p *progress) set(done, total int64) {
 // end takes the bar away.
 func (p *progress) end() {
 	if p.bar != nil {
-		p.bar.Finish()
+		_ = p.bar.Finish()
 	}
 }
 
@@ -78,7 +79,7 @@ func (p *progress) step(done, total int) {
 	switch {
 	case p.bar != nil:
 		p.bar.ChangeMax(max(total, 1))
-		p.bar.Set(done)
+		_ = p.bar.Set(done)
 	case p.lines != nil && total > 0:
 		if tenth := int64(done * 10 / total); tenth > p.told {
 			p.told = tenth

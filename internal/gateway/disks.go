@@ -50,7 +50,7 @@ func kindly(v string, err error) error {
 	if err == nil || errors.As(err, new(*san.Error)) {
 		return err
 	}
-	kind := error(nil)
+	var kind error
 	switch {
 	case errors.Is(err, layered.ErrNotFound):
 		kind = san.ErrNotFound

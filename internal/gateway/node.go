@@ -63,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.lock, err = TakeLock(cfg.Dir); err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() { n.lock.Release() })
+	undo = append(undo, n.lock.Release)
 	if err = n.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	if err := os.Remove(api.SocketPath(n.cfg.Dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		errs = append(errs, err)
 	}
-	errs = append(errs, n.lock.Release())
+	n.lock.Release()
 	return errors.Join(errs...)
 }
 

@@ -57,7 +57,9 @@ func (n *Node) Sessions() []api.Session {
 		}
 		s := api.Session{Target: i.Target, Host: i.Host, Remote: i.Peer, TPG: san.TPG(i.TPG)}
 		s.Initiator.Name = i.Initiator
-		hex.Decode(s.Initiator.ISID[:], []byte(i.ISID)) // of the engine's own making: 12 hex digits
+		if b, err := hex.DecodeString(i.ISID); err == nil {
+			copy(s.Initiator.ISID[:], b)
+		}
 		out = append(out, s)
 	}
 	return out
