@@ -134,6 +134,11 @@ func openLog(f vfs.File, layer layerID, boot [16]byte) (*logFile, []pageRef, *ta
 	}
 	l.end, l.allocs, l.marked = t.end, t.allocs, t.vouched
 	l.booted = t.hasBoot && t.boot == boot
+	if l.booted {
+		// The mark of a process that died may be in the page cache only: the
+		// next flush sets another.
+		l.marked = l.tail
+	}
 	return l, base, t, err
 }
 
