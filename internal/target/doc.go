@@ -31,7 +31,7 @@
 // it is in the output queue. TaskDone of a held task only leaves a mark; the
 // reader finishes it when it lets go.
 //
-// registry.mu guards the sessions of the server, Server.mu its connections and
-// listeners. Locks are taken in the order Server.mu, registry.mu, conn.mu, and
-// none of them is held while package lun is called.
+// registry.mu guards the names of sessions, Server.mu connections, listeners
+// and totals. No goroutine holds two of these three locks, or any of them while
+// it calls package lun.
 package target

@@ -150,6 +150,7 @@ func (c *conn) establish(m *iscsi.Login, resp *iscsi.LoginResponse) iscsi.LoginS
 	c.limit = c.params.MaxRecv
 	c.text = iscsi.NewTextExchange(&c.params, c.targetRecords)
 	c.loginBy = time.Time{}
+	c.ping.next = time.Now().Add(c.srv.cfg.NopInterval)
 	resp.TSIH = c.tsih
 	c.srv.established(c, m.User())
 	return iscsi.LoginSuccess
