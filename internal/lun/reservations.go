@@ -66,16 +66,6 @@ func (r *reservations) conflicts(t *Task) bool {
 	return s.Conflicts(n, accessOf(t))
 }
 
-// stops reports whether the reservations keep nexus n from access of class a,
-// for a command that it sent to another unit (EXTENDED COPY).
-func (r *reservations) stops(n san.NexusID, a access) bool {
-	s := r.state.Load()
-	if s.HeldByOther(n) {
-		return a != accessAny
-	}
-	return s.Conflicts(n, classes[a])
-}
-
 // classes translates what the table of commands says. What decides by the CDB
 // counts as a write where nobody looked at it.
 var classes = [...]reserve.Access{
