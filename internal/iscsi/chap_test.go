@@ -43,8 +43,18 @@ func TestChooseCHAP(t *testing.T) {
 		offer string
 		want  CHAPAlgorithm
 	}{
-		{"5", CHAPMD5}, {"8,7,6,5", CHAPSHA3256}, {"5,8", CHAPMD5}, {"6,5", CHAPSHA1}, {"7", CHAPSHA256}, {"0x7", CHAPSHA256},
-		{"99,7", CHAPSHA256}, {"x,,7", CHAPSHA256}, {"", 0}, {"9", 0}, {"261", 0}, {"MD5", 0},
+		{"5", CHAPMD5},
+		{"8,7,6,5", CHAPSHA3256},
+		{"5,8", CHAPMD5},
+		{"6,5", CHAPSHA1},
+		{"7", CHAPSHA256},
+		{"0x7", CHAPSHA256},
+		{"99,7", CHAPSHA256},
+		{"x,,7", CHAPSHA256},
+		{"", 0},
+		{"9", 0},
+		{"261", 0},
+		{"MD5", 0},
 	} {
 		got, ok := chooseCHAP(c.offer, AllCHAPAlgorithms())
 		if got != c.want || ok != (c.want != 0) {

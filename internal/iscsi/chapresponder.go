@@ -1,7 +1,6 @@
 package iscsi
 
 import (
-	"errors"
 	"strconv"
 
 	"sango/internal/san"
@@ -149,10 +148,4 @@ func (c *chapResponder) prove(in Keys, a san.CHAP) (Keys, error) {
 		{KeyCHAPName, a.MutualUser},
 		{KeyCHAPResponse, FormatBinary(CHAPResponse(c.algorithm, uint8(id), a.MutualSecret, challenge))},
 	}, nil
-}
-
-// isAuth reports whether err is a failed authentication.
-func isAuth(err error) bool {
-	var e *errAuth
-	return errors.As(err, &e)
 }

@@ -12,8 +12,10 @@ func TestDataIn(t *testing.T) {
 func TestDataInWithStatus(t *testing.T) {
 	vector(t, `25 83 00 08 00 000200 0000000000000000 00000007 ffffffff
 		00000001 00000002 00000003 00000004 00000000 00000e00`,
-		DataIn{Final: true, HasStatus: true, Status: 8, ITT: 7, TTT: NoTTT, StatSN: 1, ExpCmdSN: 2, MaxCmdSN: 3, DataSN: 4,
-			Residual: Residual{Underflow: true, Count: 3584}, DataLen: 512},
+		DataIn{
+			Final: true, HasStatus: true, Status: 8, ITT: 7, TTT: NoTTT, StatSN: 1, ExpCmdSN: 2, MaxCmdSN: 3, DataSN: 4,
+			Residual: Residual{Underflow: true, Count: 3584}, DataLen: 512,
+		},
 		ParseDataIn, (*DataIn).Put)
 	vector(t, `25 c0 00 00 00 000200 0001000000000000 00000007 00000009
 		00000000 00000002 00000003 00000004 00000000 00000000`,

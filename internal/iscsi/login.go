@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"errors"
 	"fmt"
 
 	"sango/internal/san"
@@ -161,15 +162,18 @@ func loginErrorf(s LoginStatus, format string, args ...any) error {
 
 // statusOf maps an error of the machine to the status to answer with.
 func statusOf(err error) LoginStatus {
-	switch e := err.(type) {
-	case *loginError:
-		return e.status
-	case *ProtocolError:
-		if e.Reason == RejectLongOperation {
-			return LoginOutOfResources
-		}
-	case *errAuth:
+	var (
+		login    *loginError
+		protocol *ProtocolError
+		auth     *errAuth
+	)
+	switch {
+	case errors.As(err, &login):
+		return login.status
+	case errors.As(err, &auth):
 		return LoginAuthFailed
+	case errors.As(err, &protocol) && protocol.Reason == RejectLongOperation:
+		return LoginOutOfResources
 	}
 	return LoginInitiatorError
 }

@@ -17,9 +17,11 @@ func TestLoginStatus(t *testing.T) {
 	if c, d := LoginAuthFailed.Class(), LoginAuthFailed.Detail(); c != 2 || d != 1 {
 		t.Errorf("class %d detail %d", c, d)
 	}
-	for _, s := range []LoginStatus{LoginSuccess, LoginMovedTemporarily, LoginMovedForGood, LoginInitiatorError, LoginAuthFailed, LoginForbidden,
+	for _, s := range []LoginStatus{
+		LoginSuccess, LoginMovedTemporarily, LoginMovedForGood, LoginInitiatorError, LoginAuthFailed, LoginForbidden,
 		LoginNotFound, LoginTargetRemoved, LoginBadVersion, LoginTooManyConns, LoginMissingParameter, LoginCantInclude, LoginBadSessionType,
-		LoginNoSession, LoginInvalidRequest, LoginTargetError, LoginUnavailable, LoginOutOfResources} {
+		LoginNoSession, LoginInvalidRequest, LoginTargetError, LoginUnavailable, LoginOutOfResources,
+	} {
 		if n := s.String(); len(n) > 5 && n[:6] == "login " {
 			t.Errorf("status %04x has no name", uint16(s))
 		}

@@ -109,9 +109,11 @@ func TestNegotiatedParams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Params{InitiatorName: "iqn.a", InitiatorAlias: "box", TargetName: "iqn.b", HeaderDigest: true, DataDigest: true, MaxConnections: 2,
+	want := Params{
+		InitiatorName: "iqn.a", InitiatorAlias: "box", TargetName: "iqn.b", HeaderDigest: true, DataDigest: true, MaxConnections: 2,
 		ImmediateData: true, MaxBurstLength: 131072, FirstBurstLength: 65536, MaxOutstandingR2T: 4, DefaultTime2Wait: 5,
-		DataPDUInOrder: true, DataSequenceInOrder: true, MaxSend: 1024, MaxRecv: 8192}
+		DataPDUInOrder: true, DataSequenceInOrder: true, MaxSend: 1024, MaxRecv: 8192,
+	}
 	if got := n.Outcome(); got != want {
 		t.Errorf("got\n%+v, want\n%+v", got, want)
 	}
@@ -132,8 +134,11 @@ func TestRejectChangesNothing(t *testing.T) {
 // different texts.
 func TestFirstBurstAcrossTexts(t *testing.T) {
 	n := NewNegotiation(testLimits())
-	n.Answer(pairs("FirstBurstLength=65536"), PhaseOperational)
-	n.Answer(pairs("MaxBurstLength=4096"), PhaseOperational)
+	for _, offer := range []string{"FirstBurstLength=65536", "MaxBurstLength=4096"} {
+		if _, err := n.Answer(pairs(offer), PhaseOperational); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if p := n.Outcome(); p.FirstBurstLength != 4096 {
 		t.Errorf("first burst %d, max burst %d", p.FirstBurstLength, p.MaxBurstLength)
 	}

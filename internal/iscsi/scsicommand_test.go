@@ -12,8 +12,10 @@ func TestSCSICommandRead(t *testing.T) {
 func TestSCSICommandWrite(t *testing.T) {
 	vector(t, `41 23 0000 05 000200 4100000000000000 fffffffe 00002000
 		ffffffff 00000000 8a0102030405060708090a0b0c0d0e0f`,
-		SCSICommand{Immediate: true, Write: true, Attr: 3, AHSLen: 20, DataLen: 512, LUN: [8]byte{0x41}, ITT: 0xfffffffe, ExpectedLen: 8192, CmdSN: 0xffffffff,
-			CDB: [16]byte{0x8a, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}},
+		SCSICommand{
+			Immediate: true, Write: true, Attr: 3, AHSLen: 20, DataLen: 512, LUN: [8]byte{0x41}, ITT: 0xfffffffe, ExpectedLen: 8192, CmdSN: 0xffffffff,
+			CDB: [16]byte{0x8a, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+		},
 		ParseSCSICommand, (*SCSICommand).Put)
 }
 

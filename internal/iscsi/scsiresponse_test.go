@@ -12,8 +12,10 @@ func TestSCSIResponse(t *testing.T) {
 		ParseSCSIResponse, (*SCSIResponse).Put)
 	vector(t, `21 94 01 00 00 000000 0000000000000000 00000007 00000009
 		00000001 00000002 00000003 00000004 00000005 00000006`,
-		SCSIResponse{Response: TargetFailure, ITT: 7, SNACKTag: 9, StatSN: 1, ExpCmdSN: 2, MaxCmdSN: 3, ExpDataSN: 4,
-			BidiResidual: Residual{Overflow: true, Count: 5}, Residual: Residual{Overflow: true, Count: 6}},
+		SCSIResponse{
+			Response: TargetFailure, ITT: 7, SNACKTag: 9, StatSN: 1, ExpCmdSN: 2, MaxCmdSN: 3, ExpDataSN: 4,
+			BidiResidual: Residual{Overflow: true, Count: 5}, Residual: Residual{Overflow: true, Count: 6},
+		},
 		ParseSCSIResponse, (*SCSIResponse).Put)
 }
 

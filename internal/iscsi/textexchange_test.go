@@ -24,8 +24,10 @@ func testTargets(n int) func(string) []TargetRecord {
 	}
 }
 
-const t0 = "TargetName=iqn.t0 TargetAddress=10.0.0.1:3260,1 TargetAddress=[fd00::1]:3261,2"
-const t1 = "TargetName=iqn.t1 TargetAddress=10.0.0.1:3260,1 TargetAddress=[fd00::1]:3261,2"
+const (
+	t0 = "TargetName=iqn.t0 TargetAddress=10.0.0.1:3260,1 TargetAddress=[fd00::1]:3261,2"
+	t1 = "TargetName=iqn.t1 TargetAddress=10.0.0.1:3260,1 TargetAddress=[fd00::1]:3261,2"
+)
 
 func discovery() *Params {
 	p := DefaultParams()

@@ -30,8 +30,11 @@ func newGoodClient(t *testing.T, s *setup, seed uint64) *goodClient {
 		t.Fatal(err)
 	}
 	l := iscsitest.Login{Initiator: hostName, Target: targetName, ISID: isid(1), Keys: iscsi.Keys{
-		{Key: iscsi.KeyHeaderDigest, Value: iscsi.DigestCRC32C}, {Key: iscsi.KeyDataDigest, Value: iscsi.DigestCRC32C},
-		{Key: iscsi.KeyInitialR2T, Value: iscsi.ValueNo}, {Key: iscsi.KeyFirstBurst, Value: "16384"}, {Key: iscsi.KeyMaxBurst, Value: "32768"},
+		{Key: iscsi.KeyHeaderDigest, Value: iscsi.DigestCRC32C},
+		{Key: iscsi.KeyDataDigest, Value: iscsi.DigestCRC32C},
+		{Key: iscsi.KeyInitialR2T, Value: iscsi.ValueNo},
+		{Key: iscsi.KeyFirstBurst, Value: "16384"},
+		{Key: iscsi.KeyMaxBurst, Value: "32768"},
 		{Key: iscsi.KeyMaxRecvSegment, Value: "16384"},
 	}}
 	if len(s.dir.accounts) > 0 {

@@ -76,8 +76,12 @@ func TestHostileRenegotiation(t *testing.T) {
 	s := besiege(t)
 	c := s.login("MaxRecvDataSegmentLength", "262144")
 	answers, err := c.Text(iscsi.Keys{
-		{Key: iscsi.KeyMaxRecvSegment, Value: "512"}, {Key: iscsi.KeyMaxBurst, Value: "512"}, {Key: iscsi.KeyHeaderDigest, Value: iscsi.DigestCRC32C},
-		{Key: iscsi.KeyInitialR2T, Value: iscsi.ValueNo}, {Key: iscsi.KeyInitiatorName, Value: hostName}, {Key: iscsi.KeySessionType, Value: iscsi.TypeDiscovery},
+		{Key: iscsi.KeyMaxRecvSegment, Value: "512"},
+		{Key: iscsi.KeyMaxBurst, Value: "512"},
+		{Key: iscsi.KeyHeaderDigest, Value: iscsi.DigestCRC32C},
+		{Key: iscsi.KeyInitialR2T, Value: iscsi.ValueNo},
+		{Key: iscsi.KeyInitiatorName, Value: hostName},
+		{Key: iscsi.KeySessionType, Value: iscsi.TypeDiscovery},
 	})
 	if err != nil || len(answers) != 5 {
 		t.Fatalf("%v, %v", answers, err)

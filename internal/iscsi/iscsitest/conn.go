@@ -74,11 +74,11 @@ func New(nc net.Conn) *Conn {
 
 // Reset closes the connection so that the peer gets an RST where the
 // transport has that.
-func (c *Conn) Reset() error {
+func (c *Conn) Reset() {
 	if t, ok := c.Conn.(*net.TCPConn); ok {
-		t.SetLinger(0)
+		_ = t.SetLinger(0) // it fails where the connection is gone already
 	}
-	return c.Close()
+	_ = c.Close()
 }
 
 // ITT returns a task tag that was not used before.
@@ -124,7 +124,9 @@ func (c *Conn) Send(h *iscsi.BHS, data []byte) error { return c.SendRaw(c.Encode
 
 // SendRaw sends bytes as they are.
 func (c *Conn) SendRaw(b []byte) error {
-	c.SetWriteDeadline(time.Now().Add(Patience))
+	if err := c.SetWriteDeadline(time.Now().Add(Patience)); err != nil {
+		return fmt.Errorf("iscsitest: %w", err)
+	}
 	if _, err := c.Write(b); err != nil {
 		return fmt.Errorf("iscsitest: %w", err)
 	}
@@ -135,8 +137,10 @@ func (c *Conn) SendRaw(b []byte) error {
 // taken note of, and so is the command window. At the end of the stream the
 // error wraps io.EOF.
 func (c *Conn) Receive() (PDU, error) {
-	c.SetReadDeadline(time.Now().Add(Patience))
 	var p PDU
+	if err := c.SetReadDeadline(time.Now().Add(Patience)); err != nil {
+		return p, fmt.Errorf("iscsitest: %w", err)
+	}
 	if _, err := io.ReadFull(c.r, p.BHS[:]); err != nil {
 		return p, fmt.Errorf("iscsitest: header: %w", err)
 	}

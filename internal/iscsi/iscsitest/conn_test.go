@@ -107,8 +107,11 @@ func TestDigestsAreChecked(t *testing.T) {
 			var h iscsi.BHS
 			(&iscsi.NopOut{ITT: c.ITT(), TTT: iscsi.NoTTT, CmdSN: c.NextCmdSN(), ExpStatSN: c.ExpStatSN, DataLen: 8}).Put(&h)
 			b := c.Encode(&h, nil, []byte("12345678"))
-			sent := make(chan error, 1)
-			go func() { sent <- c.SendRaw(append(b, b...)) }() // the second answer is taken for the digest of the first
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				_ = c.SendRaw(append(b, b...)) // the second answer is taken for the digest of the first
+			}()
 			damage(c)
 			_, err := c.Receive()
 			if !errors.Is(err, ErrDigest) {
