@@ -58,9 +58,8 @@ type Device struct {
 	used atomic.Int64 // bytes of chunks
 	root [fanout]atomic.Pointer[node]
 
-	// life is held shared by each request and exclusively by Close and Resize.
-	life   sync.RWMutex
-	closed bool
+	gauge  block.Gauge
+	resize sync.Mutex // one Resize at a time
 }
 
 // New returns an empty volume.
@@ -118,15 +117,15 @@ func (d *Device) Used() int64 { return d.used.Load() }
 // Resize makes the volume size bytes long. It can only grow: shrinking would
 // drop data that hosts still see.
 func (d *Device) Resize(size int64) error {
-	d.life.Lock()
-	defer d.life.Unlock()
+	d.resize.Lock()
+	defer d.resize.Unlock()
 	if err := checkSize(size, d.opt.BlockSize); err != nil {
 		return err
 	}
 	if now := d.size.Load(); size < now {
 		return fmt.Errorf("mem: a volume of %d bytes can't shrink to %d", now, size)
 	}
-	if d.closed {
+	if !d.gauge.Open() {
 		return &block.Error{Class: block.Closed}
 	}
 	d.size.Store(size)
@@ -136,16 +135,15 @@ func (d *Device) Resize(size int64) error {
 // Submit implements block.Device. The request has always ended when it
 // returns.
 func (d *Device) Submit(r *block.Request) {
-	d.life.RLock()
-	err := d.do(r)
-	d.life.RUnlock()
-	r.End(err)
+	if !d.gauge.Enter() {
+		r.End(block.Fail(r, block.Closed, nil))
+		return
+	}
+	r.End(d.do(r))
+	d.gauge.Leave()
 }
 
 func (d *Device) do(r *block.Request) error {
-	if d.closed {
-		return block.Fail(r, block.Closed, nil)
-	}
 	if r.Epoch != 0 && d.opt.Epoch != 0 && r.Epoch != d.opt.Epoch {
 		return block.Fail(r, block.Fenced, fmt.Errorf("epoch %d, the volume is at %d", r.Epoch, d.opt.Epoch))
 	}
@@ -168,12 +166,9 @@ func (d *Device) do(r *block.Request) error {
 
 // Close implements block.Device. The memory is given up with the device.
 func (d *Device) Close() error {
-	d.life.Lock()
-	defer d.life.Unlock()
-	if d.closed {
+	if !d.gauge.Shut() {
 		return nil
 	}
-	d.closed = true
 	for i := range d.root {
 		d.root[i].Store(nil)
 	}

@@ -8,11 +8,10 @@ import (
 
 // Status implements block.Device.
 func (d *Device) Status(off, n int64, limit int) ([]block.Extent, error) {
-	d.life.RLock()
-	defer d.life.RUnlock()
-	if d.closed {
+	if !d.gauge.Enter() {
 		return nil, &block.Error{Class: block.Closed, Off: off, Len: n}
 	}
+	defer d.gauge.Leave()
 	size, bs := d.size.Load(), int64(d.opt.BlockSize)
 	if off < 0 || n <= 0 || off > size || n > size-off || off%bs != 0 || n%bs != 0 {
 		return nil, &block.Error{Class: block.Invalid, Off: off, Len: n, Err: fmt.Errorf("no range of blocks of a volume of %d bytes", size)}

@@ -23,7 +23,7 @@ type Options struct {
 type Device struct {
 	dev   block.Device
 	pool  *layer.Pool
-	gauge layer.Gauge
+	gauge block.Gauge
 
 	mu      sync.Mutex // guards all below
 	latency [8]time.Duration
