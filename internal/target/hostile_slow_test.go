@@ -12,7 +12,7 @@ import (
 // Peers that log in one byte at a time are thrown out when their time is up,
 // and until then keep nobody waiting.
 func TestHostileSlowLogin(t *testing.T) {
-	s := besiege(t, func(c *Config, _ *directory) { c.LoginTimeout = time.Second })
+	s := besiege(t, func(c *Config, _ *directory) { c.LoginTimeout = 3 * time.Second })
 	h := header(&iscsi.LoginRequest{Transit: true, Current: iscsi.Operational, Next: iscsi.FullFeature, ISID: isid(9), ITT: 1, DataLen: len(hostileNames)})
 	var slow []*iscsitest.Conn
 	for range 16 {
