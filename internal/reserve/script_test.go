@@ -13,9 +13,15 @@ import (
 	"sango/internal/scsi/pr"
 )
 
+// failer is a test of package testing or rapid.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // nexusOf makes a nexus of a short name: a letter for the initiator, a digit
 // for its ISID, then @ and the portal group tag: "a1@2".
-func nexusOf(t testing.TB, s string) san.NexusID {
+func nexusOf(t failer, s string) san.NexusID {
 	t.Helper()
 	port, tpg, ok := strings.Cut(s, "@")
 	n, err := strconv.Atoi(tpg)
@@ -25,7 +31,7 @@ func nexusOf(t testing.TB, s string) san.NexusID {
 	return san.NexusID{Initiator: portOf(t, port), Target: san.TargetPort{Name: "iqn.t", TPG: san.TPG(n)}}
 }
 
-func portOf(t testing.TB, s string) san.InitiatorPort {
+func portOf(t failer, s string) san.InitiatorPort {
 	t.Helper()
 	if len(s) != 2 {
 		t.Fatalf("%q is not an initiator port such as a1", s)
@@ -106,7 +112,7 @@ func requestOf(t testing.TB, action scsi.ServiceAction, d *datadriven.TestData) 
 }
 
 // idOf makes a TransportID: of a port (a1), or of every port of a name (a).
-func idOf(t testing.TB, s string) pr.TransportID {
+func idOf(t failer, s string) pr.TransportID {
 	if len(s) == 1 {
 		return pr.TransportID{Name: "iqn." + s}
 	}
