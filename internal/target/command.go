@@ -70,7 +70,7 @@ func (c *conn) scsiCommand() error {
 	if t.early {
 		return nil
 	}
-	if err := c.execute(t); err != nil || t.immediate {
+	if err := c.execute(t); err != nil || p.Immediate {
 		return err
 	}
 	return c.catchUp()
