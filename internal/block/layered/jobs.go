@@ -82,10 +82,13 @@ func (j *jobs) begin(id san.UUID, total int64) {
 func (j *jobs) report() (Job, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.state == nil {
-		return Job{}, false
+	switch {
+	case j.state != nil:
+		return *j.state, true
+	case j.done != nil && !j.ending: // about to begin: who deleted a snapshot may wait for it
+		return Job{Kind: "merge", Running: true}, true
 	}
-	return *j.state, true
+	return Job{}, false
 }
 
 // kick starts background work if there is any to do. The caller holds a

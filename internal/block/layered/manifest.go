@@ -125,18 +125,24 @@ func (m *manifest) validate() error {
 			return bad("layer %s of snapshot %q is missing", s.Layer, s.Name)
 		}
 	}
-	for _, l := range m.Layers {
-		for n, at := 0, &l; at.Parent != nil; n++ {
+	sound := make(map[layerID]bool, len(m.Layers)) // its way down has been seen
+	for i := range m.Layers {
+		var way []layerID
+		for at := &m.Layers[i]; at.Parent != nil && !sound[at.ID]; {
+			way = append(way, at.ID)
 			below := seen[*at.Parent]
 			switch {
 			case below == nil:
 				return bad("layer %s beneath %s is missing", *at.Parent, at.ID)
-			case n > len(m.Layers):
-				return bad("layer %s is beneath itself", l.ID)
+			case len(way) > len(m.Layers):
+				return bad("layer %s is beneath itself", at.ID)
 			case below.Size > at.Size:
 				return bad("layer %s is shorter than %s beneath it", at.ID, below.ID)
 			}
 			at = below
+		}
+		for _, id := range way {
+			sound[id] = true
 		}
 	}
 	return nil
