@@ -132,7 +132,6 @@ func (c *conn) execute(t *task) error {
 		c.refuse(t, t.full)
 		return nil
 	}
-	t.admitted = true
 	c.nexus.Admit(&t.Task)
 	if n := t.OutLen; n > 0 && !c.over(t) {
 		t.gathering = true

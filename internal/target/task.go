@@ -34,7 +34,6 @@ type state struct {
 
 	// The reader's.
 	early     bool  // it is held back by the command window
-	admitted  bool  // package lun knows it
 	gathering bool  // Ready and Fail were not called yet
 	burst     burst // the unsolicited one; its start is the end of the immediate data
 	r2t       [maxR2T]burst
