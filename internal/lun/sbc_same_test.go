@@ -42,8 +42,7 @@ func TestWriteSameToTheEnd(t *testing.T) {
 	}
 }
 
-// Zeros are unmapped; anything else is written, for unmapped blocks read as
-// zeros.
+// With UNMAP the blocks are unmapped whatever the data-out holds.
 func TestWriteSameUnmaps(t *testing.T) {
 	both(t, func(d *disk) {
 		for _, op := range sames {
@@ -54,9 +53,9 @@ func TestWriteSameUnmaps(t *testing.T) {
 			if d.mem.Used() != 0 {
 				t.Errorf("%v: %d bytes are left", op, d.mem.Used())
 			}
-			one := d.fill(1, 9)
-			wantGood(t, d.cmd(op, b, 0, one))
-			d.holds(0, bytes.Repeat(one, 1024))
+			d.write(0, d.fill(1024, 1))
+			wantGood(t, d.cmd(op, b, 0, d.fill(1, 9)))
+			d.holds(0, make([]byte, 1024*d.bs))
 		}
 		b := at(0, 1024)
 		b.Unmap, b.NoData = true, true

@@ -163,8 +163,8 @@ func TestNoBlocks(t *testing.T) {
 		wantGood(t, d.cmd(op, at(0, 0), 0, nil))
 		wantSense(t, d.cmd(op, at(d.blocks+1, 0), 0, nil), scsi.IllegalRequest, scsi.ASCLBAOutOfRange)
 	}
-	// COMPARE AND WRITE of nothing does not mind data that nobody uses.
-	wantGood(t, d.cmd(scsi.OpCompareAndWrite, at(0, 0), 0, make([]byte, d.bs)))
+	// COMPARE AND WRITE of nothing, with data: 256 blocks do not fit its field.
+	wantSense(t, d.cmd(scsi.OpCompareAndWrite, at(0, 0), 0, make([]byte, d.bs)), scsi.IllegalRequest, scsi.ASCInvalidFieldInCDB)
 }
 
 func TestPastTheEnd(t *testing.T) {
