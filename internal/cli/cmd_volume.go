@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -66,7 +67,7 @@ Create an empty volume. It takes space as it is written to. With --adopt it
 starts as an existing raw file or block device, which must not be changed by
 others from then on.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0]) }))
 	o.volumeFlags.add(c)
-	c.Flags().StringVar(&o.adopt, "adopt", "", "absolute path of a raw file or block device to start from")
+	c.Flags().StringVar(&o.adopt, "adopt", "", "raw file or block device to start from")
 	return c
 }
 
@@ -87,6 +88,11 @@ func (o *volumeCreateOptions) run(ctx context.Context, a *app, name string) erro
 	spec, err := o.spec(name, probe)
 	if err != nil {
 		return err
+	}
+	if o.adopt != "" {
+		if o.adopt, err = filepath.Abs(o.adopt); err != nil {
+			return err
+		}
 	}
 	spec.Size, spec.Adopt = bytes, o.adopt
 	cl, err := a.client()

@@ -97,7 +97,7 @@ func login(t *testing.T, n *Node, l iscsitest.Login) (*iscsitest.Conn, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Reset() }) // it may be gone already
+	t.Cleanup(c.Reset)
 	if l.Target == "" {
 		l.Target = demoIQN
 	}

@@ -2,6 +2,10 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
 	"time"
 
 	"sango/internal/api"
@@ -105,6 +109,23 @@ const cleanup = 10 * time.Second
 
 // Create implements api.Volumes.
 func (w volumes) Create(ctx context.Context, v *san.Volume) error {
+	if v.Adopted != "" {
+		// One name for one file, wherever the command was run.
+		if !filepath.IsAbs(v.Adopted) {
+			return san.Errorf(san.ErrInvalid, "adopt %s: give the absolute path", v.Adopted)
+		}
+		path, err := filepath.EvalSymlinks(v.Adopted)
+		if errors.Is(err, fs.ErrNotExist) {
+			return san.Errorf(san.ErrNotFound, "adopt: there is no file or device %s", v.Adopted)
+		}
+		if err != nil {
+			return fmt.Errorf("adopt: %w", err)
+		}
+		if rel, err := filepath.Rel(w.n.cfg.Dir, path); err == nil && filepath.IsLocal(rel) {
+			return san.Errorf(san.ErrRefused, "adopt %s: it is in the node's own directory; move it elsewhere first", v.Adopted)
+		}
+		v.Adopted = path
+	}
 	return w.add(ctx, v, func() error { return w.n.disks.create(v) })
 }
 

@@ -18,6 +18,7 @@
 //	volumes/UUID                san.Volume
 //	volume-names/NAME           UUID          unique names
 //	naa/HEX                     UUID          unique NAA designators
+//	adopted/PATH                UUID          a file or device belongs to one volume
 //	pending/UUID                Pending       volumes whose change is under way
 //	targets/IQN                 san.Target without its LUNs
 //	luns/IQN/LUN                san.Mapping   one key a LUN: a target may have thousands

@@ -73,11 +73,29 @@ func (tx *Tx) CreateVolume(v *san.Volume) error {
 	if v.NAA, err = tx.newNAA(v.ID); err != nil {
 		return err
 	}
+	if v.Adopted != "" {
+		if err := tx.adopt(v); err != nil {
+			return err
+		}
+	}
 	if err := tx.put("volume-names/"+v.Name, v.ID); err != nil {
 		return err
 	}
 	tx.Settle(v.ID)
 	return tx.put("volumes/"+v.ID.String(), v)
+}
+
+// adopt makes a file or device belong to v alone.
+func (tx *Tx) adopt(v *san.Volume) error {
+	var owner san.UUID
+	taken, err := tx.get("adopted/"+v.Adopted, &owner)
+	if err != nil {
+		return err
+	}
+	if taken {
+		return san.Errorf(san.ErrExists, "%s belongs to the volume %s already; delete that first (the file stays)", v.Adopted, owner)
+	}
+	return tx.put("adopted/"+v.Adopted, v.ID)
 }
 
 // Volume returns a volume by its id.
@@ -180,5 +198,8 @@ func (tx *Tx) DeleteVolume(id san.UUID) error {
 	tx.del("volumes/" + id.String())
 	tx.del("volume-names/" + v.Name)
 	tx.del(naaKey(v.NAA))
+	if v.Adopted != "" {
+		tx.del("adopted/" + v.Adopted)
+	}
 	return tx.put("pending/"+id.String(), PendingDelete)
 }
