@@ -11,10 +11,23 @@
 //
 // The life of a task:
 //
-//	transport           Target/Nexus              Unit
-//	 fill Task ──Admit──► LUN, unit attention ──►  parse CDB, set OutLen
+//	transport           Target/Nexus                        Unit
+//	 fill Task ──Admit──► LUN, unit attention, port state,
+//	                     CDB; set OutLen
 //	 solicit OutLen bytes into Task.Out
-//	 ──Ready───────────────────────────────────►  order, reservation, execute
-//	 ◄──TaskDone──────────────────────────────── status, sense, In
+//	 ──Ready───────────► order among the tasks of the nexus ─► order among all (taskSet), reservation,
+//	                                                          readiness, execute: in place or on a worker
+//	 ◄──TaskDone─────────────────────────────────────────────  status, sense, In
 //	 send, then Task.Reset
+//
+// Order comes in two steps: an itl holds a task back until it is complete and
+// those of its nexus that go before it have been handed over; the taskSet of
+// the unit knows only tasks that could execute at once. So a host that sends no
+// data holds up its own tasks alone.
+//
+// A command is one descriptor (type command) in the file of its family; what
+// is not said there is not served, and REPORT SUPPORTED OPERATION CODES tells
+// exactly these. A handler returns nil or the error that the command ends with;
+// it may start one I/O and return (Task.start), or block if it is on a worker
+// (Task.do, Task.mayBlock).
 package lun

@@ -59,7 +59,9 @@ type Transport interface {
 	// TaskDone hands a task back with its outcome. It is called exactly once
 	// per admitted task, from any goroutine, possibly before Admit or Ready
 	// returns, and must not block. When it is called the task can no longer
-	// touch the medium.
+	// touch the medium. With Aborted it may come while data-out is being
+	// gathered: Out stays the transport's until it calls Reset, and a Ready or
+	// Fail that it crosses does nothing.
 	TaskDone(*Task)
 	// Drop asks the transport to end the session (TARGET COLD RESET, or the
 	// host's access was withdrawn). It must not block; Nexus.Detach follows.

@@ -37,8 +37,9 @@ type Unit struct {
 	peers []*itl     // every I_T_L nexus of the unit
 }
 
-// NewUnit returns a unit that serves dev as v. The unit owns dev from then on:
-// Close closes it.
+// NewUnit returns a unit that serves dev as v and keeps its state in st. The
+// unit owns dev from then on, Close closes it; if NewUnit fails, dev stays the
+// caller's. It fails when st does, or holds what can't be read.
 func NewUnit(v san.Volume, dev block.Device, st UnitStore, o UnitOptions) (*Unit, error) {
 	u := &Unit{vol: v, dev: dev, store: st, o: o.withDefaults()}
 	u.workers = newWorkers(u.o.Workers)
