@@ -200,6 +200,7 @@ func (s *Store) Jobs() []Job {
 	var list []Job
 	for _, v := range s.loaded() {
 		if j, ok := v.jobs.report(); ok {
+			j.Volume = v.id
 			list = append(list, j)
 		}
 	}
