@@ -14,9 +14,9 @@ import (
 func TestRecordVector(t *testing.T) {
 	p := make([]byte, recordSize)
 	record{recPresent, 3, 5}.encode(p, 0x0102030405060708, 64)
-	const want = "010000007aca76020300000000000000" + "0500000000000000"
-	if got := hex.EncodeToString(p); got[:8] != want[:8] || got[16:] != want[16:] {
-		t.Errorf("record %s", got)
+	const want = "01000000" + "7fb7d248" + "0300000000000000" + "0500000000000000"
+	if got := hex.EncodeToString(p); got != want {
+		t.Errorf("record %s, want %s", got, want)
 	}
 	if r, ok := decodeRecord(p, 0x0102030405060708, 64); !ok || r != (record{recPresent, 3, 5}) {
 		t.Errorf("decoded %v, %v", r, ok)

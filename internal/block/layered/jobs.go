@@ -61,6 +61,16 @@ func (j *jobs) pause() (resume func()) {
 	})
 }
 
+// forget drops the report of work that was cut short and is not needed any
+// more.
+func (j *jobs) forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.done == nil {
+		j.state = nil
+	}
+}
+
 // stop ends the work that runs, and waits for that.
 func (j *jobs) stop() { j.pause()() }
 
@@ -99,6 +109,7 @@ func (s *Store) kick(id san.UUID, e *entry) {
 	_, _, found := v.candidate()
 	v.control.Unlock()
 	if !found {
+		v.jobs.forget()
 		return
 	}
 	s.mu.Lock()
@@ -185,9 +196,10 @@ func (s *Store) work(ctx context.Context, v *volume) {
 			j.state = nil
 		}
 		if err != nil && ctx.Err() == nil {
-			if j.state != nil {
-				j.state.Error = err.Error()
+			if j.state == nil {
+				j.state = &Job{Volume: v.id, Kind: "merge", Started: time.Now()}
 			}
+			j.state.Error = err.Error()
 			s.log.Warn("background merge stopped", "volume", v.id, "error", err)
 		}
 		j.mu.Unlock()
