@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -119,16 +120,17 @@ func TestFence(t *testing.T) {
 	must(t, cmd.Start())
 	_, err = out.Read(make([]byte, 1)) // it is writing
 	must(t, err)
+	gone := make(chan struct{})
 	go func() {
-		for b := make([]byte, 4096); err == nil; {
-			_, err = out.Read(b)
-		}
+		defer close(gone)
+		io.Copy(io.Discard, out)
 	}()
 	if _, err := s.Open(killVolume); !errors.Is(err, ErrInUse) {
 		t.Fatalf("open of a volume that another process has: %v", err)
 	}
 	d, err := s.OpenAs(killVolume, OpenOptions{Epoch: 2, Fence: true})
 	must(t, err)
+	<-gone
 	if err := cmd.Wait(); err == nil {
 		t.Error("the holder was not killed")
 	}
