@@ -80,8 +80,11 @@ func TestSpaceProblem(t *testing.T) {
 func TestClockWatchCountsJumps(t *testing.T) {
 	w := clockWatch{log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, c := range []struct{ monotonic, wall time.Duration }{
-		{time.Second, time.Second}, {time.Second, 1100 * time.Millisecond}, {30 * time.Second, 30 * time.Second},
-		{time.Second, time.Hour}, {time.Second, -time.Hour},
+		{time.Second, time.Second},
+		{time.Second, 1100 * time.Millisecond},
+		{30 * time.Second, 30 * time.Second},
+		{time.Second, time.Hour},
+		{time.Second, -time.Hour},
 	} {
 		w.look(c.monotonic, c.wall)
 	}
