@@ -30,12 +30,6 @@ func parseCompareAndWrite(t *Task) error {
 	if err != nil {
 		return err
 	}
-	bs, _ := t.unit.geometry()
-	if b.Blocks == 0 && t.Write && int64(t.Expected) >= 2*bs {
-		// Data for 256 blocks, of which the one byte of the CDB tells 0: GOOD would
-		// be a lie.
-		return scsi.InvalidField(b.BlocksAt, -1)
-	}
 	t.need = 2 * int(t.end-t.off)
 	if t.need == 0 && t.Write && t.Expected > 0 {
 		// 256 blocks do not fit the one byte of the field: such a host means

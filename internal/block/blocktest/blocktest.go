@@ -79,7 +79,7 @@ var cases = []struct {
 	{"History", history},
 }
 
-const volume = 4 << 20 // bytes of the volume in most tests
+const volume = 2 << 20 // bytes of the volume in most tests
 
 type env struct {
 	*testing.T
@@ -120,15 +120,26 @@ func (e *env) refused(err error, c block.Class, what string) {
 	}
 }
 
+// ramp is 1, 2, 3 … 251, again and again.
+var ramp = func() (r [4096]byte) {
+	for i := range r {
+		r[i] = 1 + byte(i%251)
+	}
+	return r
+}()
+
 // pattern returns n bytes that differ from block to block and from seed to
 // seed, none of them zero.
 func pattern(n int, seed byte) []byte {
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(i/512)*7 + byte(i) + seed
-		if b[i] == 0 {
-			b[i] = 0x5a
-		}
+	for at := 0; at < n; at += len(ramp) {
+		// Each piece starts elsewhere on the ramp, so that no two are alike.
+		k := (at/len(ramp)*7 + int(seed)) % len(ramp)
+		piece := b[at:min(n, at+len(ramp))]
+		copy(piece[copy(piece, ramp[k:]):], ramp[:k])
+	}
+	for i := 0; i < n; i += 256 {
+		b[i] = 1 + byte(i/256+int(seed))%255
 	}
 	return b
 }

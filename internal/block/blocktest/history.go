@@ -9,7 +9,7 @@ import (
 	"sango/internal/block"
 )
 
-const historySize = 1 << 20 // bytes
+const historySize = 512 << 10 // bytes
 
 // history runs random sequences of operations against a model in memory.
 func history(e *env) {
