@@ -76,6 +76,10 @@ func (t *Task) sanitize(r sanitizeRecord) error {
 	q := scsi.ParseSanitize(&t.CDB)
 	r.AUSE = q.AUSE
 	u := t.unit
+	// A device that opens at first use tells only then what it shares.
+	if err := t.do(block.OpFlush, 0, 0, 0, nil); err != nil {
+		return err
+	}
 	if u.dev.Info().Caps.Shared {
 		// Snapshots and clones keep what is to be destroyed.
 		u.o.Logger.Warn("refused to sanitize a volume that shares data with snapshots or clones; delete them first", "volume", u.vol.Name)

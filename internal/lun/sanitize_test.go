@@ -2,6 +2,7 @@ package lun
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
 
 	"sango/internal/block"
@@ -250,13 +251,22 @@ func TestSanitizeFailureMode(t *testing.T) {
 	}
 }
 
-// shared is a device that has snapshots.
-type shared struct{ keep }
+// shared is a device that has snapshots, and knows so from its first request
+// on.
+type shared struct {
+	keep
+	open *atomic.Bool
+}
 
 func (s shared) Info() block.Info {
 	i := s.keep.Info()
-	i.Caps.Shared = true
+	i.Caps.Shared = s.open.Load()
 	return i
+}
+
+func (s shared) Submit(r *block.Request) {
+	s.open.Store(true)
+	s.keep.Submit(r)
 }
 
 func TestSanitizeOfVolumeWithSnapshotsIsRefused(t *testing.T) {
@@ -266,7 +276,7 @@ func TestSanitizeOfVolumeWithSnapshotsIsRefused(t *testing.T) {
 	}
 	v := testVolume()
 	v.Size = 1 << 20
-	u := unitOver(t, v, shared{keep{delay.New(m, delay.Options{})}}, nil, UnitOptions{})
+	u := unitOver(t, v, shared{keep{delay.New(m, delay.Options{})}, new(atomic.Bool)}, nil, UnitOptions{})
 	w := attach(t, oneUnit(u), nexusName(1), "")
 	wantSense(t, w.run(w.newTask([]byte{0x48, 2})), scsi.IllegalRequest, scsi.ASCCommandSequence)
 	wantGood(t, w.tur())

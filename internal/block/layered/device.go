@@ -31,6 +31,9 @@ func (d *device) info() block.Info {
 	i := block.Info{Size: d.w.size, BlockSize: d.v.man.BlockSize, PhysicalBlock: d.v.man.Physical}
 	i.Caps = Caps()
 	i.Caps.ReadOnly = d.readOnly
+	// What lies beneath belongs to snapshots, or to the volume this one is a
+	// clone of; the live layer is never shared.
+	i.Caps.Shared = len(d.v.man.Layers) > 1
 	return i
 }
 

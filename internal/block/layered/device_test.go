@@ -98,3 +98,36 @@ func TestAdoptDevice(t *testing.T) {
 	expect(t, dev, 2*size-512, 512, 3)
 	must(t, dev.Close())
 }
+
+func TestInfoTellsWhetherDataIsShared(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{})
+	id, clone := san.NewUUID(), san.NewUUID()
+	if err := s.Create(CreateSpec{ID: id, Size: 1 << 20, BlockSize: 512}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if d.Info().Caps.Shared {
+		t.Error("a volume of one layer says that it shares data")
+	}
+	if err := s.Snapshot(id, "one"); err != nil {
+		t.Fatal(err)
+	}
+	if !d.Info().Caps.Shared {
+		t.Error("a volume with a snapshot says that it shares no data")
+	}
+	if err := s.Clone(id, "one", clone); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Open(clone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if !c.Info().Caps.Shared {
+		t.Error("a clone says that it shares no data")
+	}
+}
