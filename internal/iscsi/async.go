@@ -8,7 +8,7 @@ type AsyncEvent uint8
 // The events.
 const (
 	AsyncSCSI         AsyncEvent = 0   // a SCSI event, sense data in the data segment
-	AsyncLogout       AsyncEvent = 1   // log out within Param3 seconds; Param1 names the connection
+	AsyncLogout       AsyncEvent = 1   // log out within Param3 seconds
 	AsyncDrop         AsyncEvent = 2   // the target will drop, or has dropped, connection Param1
 	AsyncDropSession  AsyncEvent = 3   // the target will drop all connections of the session
 	AsyncRenegotiate  AsyncEvent = 4   // negotiate parameters within Param3 seconds
@@ -46,7 +46,7 @@ type Async struct {
 	MaxCmdSN CmdSN
 	Event    AsyncEvent
 	VCode    uint8
-	Param1   uint16 // AsyncLogout, AsyncDrop: the connection's CID
+	Param1   uint16 // AsyncDrop: the connection's CID
 	Param2   uint16 // AsyncDrop, AsyncDropSession: Time2Wait, seconds
 	Param3   uint16 // AsyncLogout, AsyncRenegotiate: time to act, seconds; AsyncDrop*: Time2Retain
 	DataLen  int

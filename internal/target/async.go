@@ -15,8 +15,17 @@ func asyncMessage(a iscsi.Async) *control {
 }
 
 // askLogout asks the initiator to log out within d (RFC 7143 §11.9.1, event
-// 1). It may be called from any goroutine.
+// 1). One whose last Login Response was not sent yet must not get anything
+// before it; its session ends right after it. It may be called from any
+// goroutine.
 func (c *conn) askLogout(d time.Duration) {
 	secs := uint16(min(max(math.Ceil(d.Seconds()), 1), math.MaxUint16))
-	c.post(asyncMessage(iscsi.Async{Event: iscsi.AsyncLogout, Param1: c.cid, Param3: secs}))
+	c.mu.Lock()
+	if !c.answered {
+		c.endLocked(errShutdown, false)
+		c.mu.Unlock()
+		return
+	}
+	c.enqueue(asyncMessage(iscsi.Async{Event: iscsi.AsyncLogout, Param3: secs}))
+	c.kick()
 }

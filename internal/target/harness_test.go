@@ -79,6 +79,7 @@ func (d *directory) Login(initiator string, _ netip.Addr, target string) (Grant,
 // memory of 64 MiB.
 type setup struct {
 	*Server
+	t    testing.TB
 	dir  *directory
 	dev  *slow
 	addr string
@@ -132,7 +133,7 @@ func start(t testing.TB, change ...func(*Config, *directory)) *setup {
 			t.Error(err)
 		}
 	})
-	return &setup{Server: srv, dir: d, dev: dev, addr: l.Addr().String()}
+	return &setup{Server: srv, t: t, dir: d, dev: dev, addr: l.Addr().String()}
 }
 
 // slow is a device that can be made to hold its requests.

@@ -26,6 +26,7 @@ type SessionInfo struct {
 	TSIH         uint16
 	CID          uint16
 	Discovery    bool
+	Login        bool // the login is not over: what the initiator says it is was not proved
 	HeaderDigest bool
 	DataDigest   bool
 	Since        time.Time
@@ -48,11 +49,11 @@ type Totals struct {
 	Memory       int64 // bytes of task data held or reserved now
 }
 
-// describe returns the constant part of the info.
-func (c *conn) describe(user string) SessionInfo {
+// describe returns the constant part of the info, as far as it is known.
+func (c *conn) describe() SessionInfo {
 	return SessionInfo{
 		Target: c.identity.Target, Initiator: c.identity.Initiator.Name,
-		ISID: fmt.Sprintf("%x", c.identity.Initiator.ISID[:]), Host: c.grant.Host, User: user,
+		ISID: fmt.Sprintf("%x", c.identity.Initiator.ISID[:]), Host: c.grant.Host,
 		Peer: c.peer.String(), TPG: uint16(c.tpg), TSIH: c.tsih, CID: c.cid, Discovery: c.identity.Discovery,
 		HeaderDigest: c.params.HeaderDigest, DataDigest: c.params.DataDigest, Since: c.opened,
 	}

@@ -89,6 +89,7 @@ func (c *conn) answerLogin(resp *iscsi.LoginResponse, text []byte, m *iscsi.Logi
 func (c *conn) identify(id iscsi.Identity) ([]san.CHAP, iscsi.LoginStatus) {
 	c.identity = id
 	c.log = c.log.With("initiator", id.Initiator.Name)
+	c.announce() // before the directory is asked: see Server.Drop
 	if id.Discovery {
 		accounts, err := c.srv.dir.Discovery(id.Initiator.Name, c.peer.Addr())
 		return accounts, c.status(err)
@@ -99,7 +100,19 @@ func (c *conn) identify(id iscsi.Identity) ([]san.CHAP, iscsi.LoginStatus) {
 		return nil, c.status(err)
 	}
 	c.grant = g
+	c.announce()
 	return g.Accounts, iscsi.LoginSuccess
+}
+
+// announce lets Server.Drop know of a login under way. What was withdrawn
+// after the directory granted it finds the login there; what was withdrawn
+// before was not granted.
+func (c *conn) announce() {
+	i := c.describe()
+	i.Login = true
+	c.mu.Lock()
+	c.info = i
+	c.mu.Unlock()
 }
 
 // status maps an error of the directory to a login status.
@@ -153,6 +166,9 @@ func (c *conn) establish(m *iscsi.Login, resp *iscsi.LoginResponse) iscsi.LoginS
 	c.ping.next = time.Now().Add(c.srv.cfg.NopInterval)
 	resp.TSIH = c.tsih
 	c.srv.established(c, m.User())
+	if c.srv.reg.refuses() { // Drain did not find the session: it began to look before
+		c.end(errShutdown, true)
+	}
 	return iscsi.LoginSuccess
 }
 

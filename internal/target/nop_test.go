@@ -103,7 +103,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 func TestOldCommandIsNotExecuted(t *testing.T) {
 	s := start(t)
 	strict := *s
-	strict.Server, strict.addr = another(t, s, Config{MaxAge: time.Nanosecond})
+	strict.Server, strict.addr = another(t, s, Config{MaxAge: time.Nanosecond}, s.dir)
 	i := connect(t, &strict)
 	i.command(command{cdb: write10(0, 1), write: true, expected: 512, data: pattern(512)})
 	for _, h := range i.closed() {

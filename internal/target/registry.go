@@ -87,6 +87,13 @@ func (r *registry) has(tsih uint16, id san.NexusID) bool {
 	return c != nil && c.nexusID() == id
 }
 
+// refuses reports whether add refuses new sessions.
+func (r *registry) refuses() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refusing
+}
+
 // refuse makes add refuse new sessions, or take them again.
 func (r *registry) refuse(on bool) {
 	r.mu.Lock()

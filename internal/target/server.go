@@ -160,7 +160,8 @@ func (s *Server) start(tcp *net.TCPConn, tpg san.TPG) {
 // established notes that c has finished its login.
 func (s *Server) established(c *conn, user string) {
 	c.mu.Lock()
-	c.info = c.describe(user)
+	c.info = c.describe()
+	c.info.User = user
 	info := c.info
 	c.mu.Unlock()
 	s.mu.Lock()
@@ -237,31 +238,25 @@ func (s *Server) all(sessions bool) []*conn {
 
 // Drop ends the sessions for which match holds, after their initiators were
 // told so, and returns when they are gone or ctx is done. reason is for the
-// log.
+// log. Logins under way are asked about too, since the Directory may have
+// granted them what it would refuse now: match gets what is known of them,
+// SessionInfo.Login set.
 func (s *Server) Drop(ctx context.Context, match func(SessionInfo) bool, reason string) error {
-	for _, c := range s.all(true) {
-		if !match(c.snapshot()) {
-			continue
+	var dropped []*conn
+	for _, c := range s.all(false) {
+		if i := c.snapshot(); i.Initiator != "" && match(i) {
+			c.Drop(reason)
+			dropped = append(dropped, c)
 		}
-		c.Drop(reason)
+	}
+	for _, c := range dropped {
 		select {
 		case <-c.done:
 		case <-ctx.Done():
-			return fmt.Errorf("session of %s: its tasks have not ended yet: %w", c.identity.Initiator.Name, ctx.Err())
+			return fmt.Errorf("session of %s: its tasks have not ended yet: %w", c.snapshot().Initiator, ctx.Err())
 		}
 	}
 	return nil
-}
-
-// DropHost is Drop for the sessions of a host, or of one of its initiator
-// names.
-func (s *Server) DropHost(ctx context.Context, host, reason string) error {
-	return s.Drop(ctx, func(i SessionInfo) bool { return i.Host == host || i.Initiator == host }, reason)
-}
-
-// DropTarget is Drop for the sessions of a target.
-func (s *Server) DropTarget(ctx context.Context, target, reason string) error {
-	return s.Drop(ctx, func(i SessionInfo) bool { return i.Target == target }, reason)
 }
 
 // Drain refuses new sessions with login status 0301h, asks the initiators to

@@ -3,11 +3,14 @@ package target
 import (
 	"context"
 	"net"
+	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sango/internal/iscsi"
+	"sango/internal/san"
 )
 
 // logout sends a Logout Request.
@@ -74,20 +77,38 @@ func TestLogoutWaitsForTasks(t *testing.T) {
 	i.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	i.logout(iscsi.LogoutRequest{Reason: iscsi.LogoutSession})
+	var released atomic.Bool
 	answered := make(chan iscsi.Opcode, 1)
 	go func() {
 		h, _, _ := i.next()
+		if !released.Load() {
+			t.Error("an answer came while a write was on the medium")
+		}
 		answered <- h.Opcode()
 	}()
-	select {
-	case op := <-answered:
-		t.Errorf("a %v PDU came while a write was on the medium", op)
-		s.dev.release()
-	case <-time.After(50 * time.Millisecond):
-		s.dev.release()
-		if op := <-answered; op != iscsi.OpLogoutResponse {
-			t.Errorf("a %v PDU came", op)
-		}
+	c := s.all(true)[0]
+	for taken := false; !taken; runtime.Gosched() {
+		c.mu.Lock()
+		taken = c.win.exp == i.cmdSN
+		c.mu.Unlock()
+	}
+	s.roundTrips(isid(2))
+	released.Store(true)
+	s.dev.release()
+	if op := <-answered; op != iscsi.OpLogoutResponse {
+		t.Errorf("a %v PDU came", op)
+	}
+}
+
+// roundTrips exchanges PDUs on a session of its own: what the server could
+// have done at once for another, it has done then.
+func (s *setup) roundTrips(id san.ISID) {
+	i := dial(s.t, s)
+	if st := i.login(id, names(hostName, targetName)...); st != iscsi.LoginSuccess {
+		s.t.Fatal(st)
+	}
+	for range 100 {
+		i.ping()
 	}
 }
 
@@ -106,37 +127,40 @@ func TestReinstatement(t *testing.T) {
 	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	i := dial(t, s)
+	var released atomic.Bool
 	answered := make(chan iscsi.LoginStatus, 1)
-	go func() { answered <- i.login(isid(1), names(hostName, targetName)...) }()
+	go func() {
+		st := i.login(isid(1), names(hostName, targetName)...)
+		if !released.Load() {
+			t.Errorf("the login was answered (%v) while a write of the old session was on the medium", st)
+		}
+		answered <- st
+	}()
 	for _, h := range old.closed() {
 		if h.Opcode() != iscsi.OpNopIn {
 			t.Errorf("the old session got a %v PDU", h.Opcode())
 		}
 	}
-	select {
-	case st := <-answered:
-		t.Errorf("the login was answered (%v) while a write of the old session was on the medium", st)
-		s.dev.release()
-	case <-time.After(50 * time.Millisecond):
-		s.dev.release()
-		if st := <-answered; st != iscsi.LoginSuccess {
-			t.Fatalf("login ended with %v", st)
-		}
+	s.roundTrips(isid(8))
+	released.Store(true)
+	s.dev.release()
+	if st := <-answered; st != iscsi.LoginSuccess {
+		t.Fatalf("login ended with %v", st)
 	}
 	i.ready()
 	other.ready()
 }
 
-// another starts a second server over the directory of s, and returns it and
-// the address of its portal.
-func another(t *testing.T, s *setup, cfg Config) (*Server, string) {
+// another starts a second server over d, and returns it and the address of its
+// portal.
+func another(t *testing.T, s *setup, cfg Config, d Directory) (*Server, string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Logger = s.cfg.Logger
-	srv, err := New(cfg, s.dir)
+	srv, err := New(cfg, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +217,7 @@ func TestDrain(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.Drain(longTime(t)) }()
 	h, _ := polite.recv()
-	if a, err := iscsi.ParseAsync(&h); err != nil || a.Event != iscsi.AsyncLogout || a.Param3 != 1 {
+	if a, err := iscsi.ParseAsync(&h); err != nil || a.Event != iscsi.AsyncLogout || a.Param1 != 0 || a.Param3 != 1 {
 		t.Errorf("%v: %+v", err, a)
 	}
 	polite.ready() // it still serves
@@ -218,14 +242,21 @@ func TestDrain(t *testing.T) {
 	connect(t, s).ready()
 }
 
-func TestDropHost(t *testing.T) {
+func everySession(SessionInfo) bool { return true }
+
+func ofHost(name string) func(SessionInfo) bool {
+	return func(i SessionInfo) bool { return i.Host == name }
+}
+
+// Sessions that are dropped are gone with their tasks when Drop returns.
+func TestDrop(t *testing.T) {
 	s := start(t)
 	i := connect(t, s)
-	if err := s.DropHost(longTime(t), "nobody", "test"); err != nil {
+	if err := s.Drop(longTime(t), ofHost("nobody"), "test"); err != nil {
 		t.Error(err)
 	}
 	i.ready()
-	if err := s.DropHost(longTime(t), "host", "test"); err != nil {
+	if err := s.Drop(longTime(t), ofHost("host"), "test"); err != nil {
 		t.Error(err)
 	}
 	if n := len(s.Sessions()); n != 0 {
@@ -239,8 +270,8 @@ func TestDropHost(t *testing.T) {
 	i.ready()
 	i.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
-	if err := s.DropHost(ctx, hostName, "test"); err == nil {
-		t.Error("DropHost returned while a write was on the medium")
+	if err := s.Drop(ctx, everySession, "test"); err == nil {
+		t.Error("Drop returned while a write was on the medium")
 	}
 	s.dev.release()
 }

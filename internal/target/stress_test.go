@@ -35,7 +35,7 @@ func TestAbortsUnderLoad(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if err := s.DropHost(longTime(t), hostName, "test"); err != nil {
+	if err := s.Drop(longTime(t), everySession, "test"); err != nil {
 		t.Fatal(err)
 	}
 	if m := s.Totals().Memory; m != 0 {
