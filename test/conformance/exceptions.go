@@ -16,6 +16,7 @@ type exception struct {
 	block  int
 	test   string
 	out    outcome
+	says   string // part of what the suite says
 	reason string
 }
 
@@ -29,15 +30,15 @@ func parseExceptions(s string) ([]exception, error) {
 			continue
 		}
 		f := strings.Split(line, "|")
-		if len(f) != 4 {
-			return nil, fmt.Errorf("exceptions.txt, line %d: want four fields with | between them, have %d", n, len(f))
+		if len(f) != 5 {
+			return nil, fmt.Errorf("exceptions.txt, line %d: want five fields with | between them, have %d", n, len(f))
 		}
 		for i := range f {
 			f[i] = strings.TrimSpace(f[i])
 		}
-		e := exception{test: f[1], out: outcome(f[2]), reason: f[3]}
-		if !slices.Contains([]outcome{fail, skip}, e.out) || e.reason == "" {
-			return nil, fmt.Errorf("exceptions.txt, line %d: want fail or skip, and a reason", n)
+		e := exception{test: f[1], out: outcome(f[2]), says: f[3], reason: f[4]}
+		if !slices.Contains([]outcome{fail, skip, part}, e.out) || e.says == "" || e.reason == "" {
+			return nil, fmt.Errorf("exceptions.txt, line %d: want fail, skip or part, what the suite says, and a reason", n)
 		}
 		for b := range strings.SplitSeq(f[0], ",") {
 			block, err := strconv.Atoi(b)
@@ -54,7 +55,7 @@ func parseExceptions(s string) ([]exception, error) {
 // excused returns the exception that covers a result, if there is one.
 func excused(all []exception, r result) (exception, bool) {
 	for _, e := range all {
-		if e.block == r.block && e.test == r.test.name && e.out == r.out {
+		if e.block == r.block && e.test == r.test.name && e.out == r.out && strings.Contains(r.reason, e.says) {
 			return e, true
 		}
 	}

@@ -19,7 +19,8 @@ type outcome string
 const (
 	pass outcome = "pass"
 	fail outcome = "fail"
-	skip outcome = "skip" // whole or in part: something was not tested
+	skip outcome = "skip" // the test skipped itself
+	part outcome = "part" // it passed, but says that it left something out
 )
 
 // result is one test on one block size.
@@ -92,9 +93,9 @@ func (r *tester) exec(ctx context.Context, t test, urls []string, log, trace str
 var ran = regexp.MustCompile(`(?m)^\s*(tests|asserts)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)`)
 
 // judge makes the outcome from everything that is known. CUnit counts a skip as a pass, the exit status is 0 also when
-// no test ran, and some skips are only printed.
+// no test ran, and what a test leaves out is only printed.
 func judge(output, trace string, err error) (outcome, string) {
-	var skips, fails []string
+	var skips, fails, parts []string
 	for line := range strings.Lines(trace) {
 		what, where, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		where = strings.ReplaceAll(where, "\t", ": ")
@@ -107,7 +108,7 @@ func judge(output, trace string, err error) (outcome, string) {
 	}
 	for line := range strings.Lines(output) {
 		if strings.Contains(line, "[SKIPP") {
-			skips = append(skips, strings.TrimSpace(line))
+			parts = append(parts, strings.TrimSpace(line))
 		}
 	}
 	counts := map[string]string{}
@@ -123,10 +124,14 @@ func judge(output, trace string, err error) (outcome, string) {
 		return fail, "the test did not run: " + lastLine(output)
 	case len(skips) > 0:
 		return skip, skips[0]
+	case counts["asserts"] == "0" && len(parts) > 0:
+		return skip, parts[0]
 	case counts["asserts"] == "0" && strings.Contains(output, "[WARNING]"):
 		return fail, "it warns instead of asserting: " + lineWith(output, "[WARNING]")
 	case counts["asserts"] == "0" && !strings.Contains(output, "[SUCCESS]"):
 		return skip, "it ended without testing anything"
+	case len(parts) > 0:
+		return part, strings.Join(parts, "; ")
 	}
 	return pass, ""
 }

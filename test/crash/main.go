@@ -47,7 +47,7 @@ type crashTest struct {
 	rnd      *rand.Rand
 	demo     *harness.Demo
 	volumes  []*volume
-	snap     *model // what the snapshot "kept" of the volume with snapshots holds
+	snap     *model   // what the snapshot "kept" of the volume with snapshots holds
 	old      []string // snapshots to give up, oldest first
 	versions uint64
 	commands int64
