@@ -421,3 +421,16 @@ func FuzzLogin(f *testing.F) {
 		}
 	})
 }
+
+// Names are one whichever case they come in.
+func TestNamesAreFolded(t *testing.T) {
+	c := newClient(t)
+	c.send("01", "InitiatorName=IQN.2026-11.Test:HOST TargetName=iqn.2026-11.TEST:disk AuthMethod=None")
+	if id := c.l.Identity(); id.Initiator.Name != initiatorName || id.Target != targetName {
+		t.Errorf("identity %+v", id)
+	}
+	c.send("13", "InitiatorName=iqn.2026-11.test:Host") // said again, in yet another case
+	if err := c.l.Err(); err != nil || !c.l.Done() {
+		t.Errorf("done %v, %v", c.l.Done(), err)
+	}
+}

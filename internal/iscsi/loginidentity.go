@@ -1,9 +1,15 @@
 package iscsi
 
-import "sango/internal/san"
+import (
+	"strings"
+
+	"sango/internal/san"
+)
 
 // identify reads the names from the first text of a login (RFC 7143 §6.3) and
-// asks the target about them.
+// asks the target about them. Names are taken in lower case, in which RFC 3722
+// wants them to come: one initiator is one nexus and one holder of
+// reservations, however it writes itself.
 func (l *Login) identify(keys Keys) error {
 	id := Identity{TSIH: l.tsih, CID: l.cid}
 	initiator, ok := keys.Get(KeyInitiatorName)
@@ -32,8 +38,8 @@ func (l *Login) identify(keys Keys) error {
 	if id.Discovery && id.TSIH != 0 {
 		return loginErrorf(LoginCantInclude, "a discovery session has one connection only")
 	}
-	id.Initiator = san.InitiatorPort{Name: initiator, ISID: l.isid}
-	id.Target = target
+	id.Initiator = san.InitiatorPort{Name: strings.ToLower(initiator), ISID: l.isid}
+	id.Target = strings.ToLower(target)
 	id.Alias, _ = keys.Get(KeyInitiatorAlias)
 	l.identity, l.identified = id, true
 	l.neg.Params.Discovery = id.Discovery // before the keys that depend on it
@@ -66,10 +72,12 @@ func (l *Login) repeated(keys Keys) (rest Keys, err error) {
 	}
 	for _, p := range keys {
 		v, ok := said.Get(p.Key)
+		name := p.Key == KeyInitiatorName || p.Key == KeyTargetName
+		same := v == p.Value || name && v == strings.ToLower(p.Value)
 		switch {
 		case !ok:
 			rest = append(rest, p)
-		case v != p.Value:
+		case !same:
 			return nil, loginErrorf(LoginInitiatorError, "%s=%s after the first request, which said %q", p.Key, clip(p.Value), clip(v))
 		}
 	}

@@ -106,7 +106,10 @@ func ParseTargets(keys Keys) ([]TargetRecord, error) {
 // that one no other target is told about.
 func (x *TextExchange) sendTargets(v string) Keys {
 	reject := Keys{{KeySendTargets, ValueReject}}
-	own := x.params.TargetName
+	own := strings.ToLower(x.params.TargetName)
+	if v != SendTargetsAll {
+		v = strings.ToLower(v)
+	}
 	switch {
 	case x.params.Discovery && v == SendTargetsAll:
 		return AppendTargets(nil, x.targets(""))
