@@ -162,14 +162,17 @@ func (r *reservations) request(t *Task, q *reserve.Request) error {
 	}
 	r.state.Store(next)
 	r.tell(out)
-	r.change.Unlock()
 	if len(out.Abort) == 0 {
+		r.change.Unlock()
 		return nil
 	}
 	// The answer waits until no task of those that were preempted can touch the
-	// medium.
+	// medium. They are marked before the next change: so one that preempts and
+	// aborts too is either done with that, and waits for older tasks only, or
+	// finds that it was aborted. Two never wait for each other.
 	f := newFence(func() { t.finish(nil) })
 	r.abort(out, f)
+	r.change.Unlock()
 	f.end()
 	return errPending
 }
