@@ -9,6 +9,7 @@ import (
 
 	v1 "sango/internal/api/gen/sango/v1"
 	"sango/internal/meta"
+	"sango/internal/san"
 )
 
 // hostService implements sango.v1.HostService.
@@ -41,6 +42,33 @@ func (s hostService) ListHosts(ctx context.Context, _ *connect.Request[v1.ListHo
 		return err
 	})
 	return connect.NewResponse(resp), err
+}
+
+func (s hostService) SetHost(ctx context.Context, r *connect.Request[v1.SetHostRequest]) (*connect.Response[v1.SetHostResponse], error) {
+	want, err := messageHost(&v1.Host{Accounts: r.Msg.GetAccounts().GetAccounts(), Allowed: r.Msg.GetRanges().GetAllowed()})
+	if err != nil {
+		return nil, err
+	}
+	var h *san.Host
+	var targets []*san.Target
+	if err := change(ctx, s.n, func(tx *meta.Tx) (err error) {
+		if h, err = tx.Host(r.Msg.GetName()); err != nil {
+			return err
+		}
+		if targets, err = tx.Targets(); err != nil {
+			return err
+		}
+		if r.Msg.GetAccounts() != nil {
+			h.Auth = want.Auth
+		}
+		if r.Msg.GetRanges() != nil {
+			h.Allowed = want.Allowed
+		}
+		return tx.PutHost(h)
+	}); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&v1.SetHostResponse{Host: hostMessage(h, targets)}), nil
 }
 
 func (s hostService) AllowHost(ctx context.Context, r *connect.Request[v1.AllowHostRequest]) (*connect.Response[v1.AllowHostResponse], error) {

@@ -42,16 +42,43 @@ func (s targetService) describe(ctx context.Context, name string) (*v1.Target, e
 	return m, nil
 }
 
+// checkAccounts refuses accounts of a target that nobody would be asked for.
+func checkAccounts(t *san.Target) error {
+	if len(t.Auth) > 0 && !t.Open {
+		return san.Errorf(san.ErrInvalid, "target %s: accounts of a target are for --open; without it each host has its own ('sango host set NAME --chap-user')", t.Name)
+	}
+	return nil
+}
+
 func (s targetService) CreateTarget(ctx context.Context, r *connect.Request[v1.CreateTargetRequest]) (*connect.Response[v1.CreateTargetResponse], error) {
 	t := &san.Target{Name: iqn(r.Msg.GetName()), Open: r.Msg.GetOpen(), Auth: accounts(r.Msg.GetAccounts())}
-	if len(t.Auth) > 0 && !t.Open {
-		return nil, san.Errorf(san.ErrInvalid, "target %s: accounts of a target are for --open; without it each host has its own ('sango host create --chap-user')", t.Name)
+	if err := checkAccounts(t); err != nil {
+		return nil, err
 	}
 	if err := change(ctx, s.n, func(tx *meta.Tx) error { return tx.CreateTarget(t) }); err != nil {
 		return nil, err
 	}
 	m, err := s.describe(ctx, t.Name)
 	return connect.NewResponse(&v1.CreateTargetResponse{Target: m}), err
+}
+
+func (s targetService) SetTarget(ctx context.Context, r *connect.Request[v1.SetTargetRequest]) (*connect.Response[v1.SetTargetResponse], error) {
+	name := iqn(r.Msg.GetName())
+	if err := change(ctx, s.n, func(tx *meta.Tx) error {
+		t, err := tx.Target(name)
+		if err != nil {
+			return err
+		}
+		t.Auth = accounts(r.Msg.GetAccounts().GetAccounts())
+		if err := checkAccounts(t); err != nil {
+			return err
+		}
+		return tx.PutTarget(t)
+	}); err != nil {
+		return nil, err
+	}
+	m, err := s.describe(ctx, name)
+	return connect.NewResponse(&v1.SetTargetResponse{Target: m}), err
 }
 
 func (s targetService) ListTargets(ctx context.Context, _ *connect.Request[v1.ListTargetsRequest]) (*connect.Response[v1.ListTargetsResponse], error) {

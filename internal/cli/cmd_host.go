@@ -13,7 +13,7 @@ import (
 
 func (a *app) hostCommand() *cobra.Command {
 	return noun("host", "Manage the hosts that consume volumes",
-		a.hostCreateCommand(), a.hostListCommand(), a.hostAllowCommand(), a.hostDenyCommand(), a.hostDeleteCommand())
+		a.hostCreateCommand(), a.hostSetCommand(), a.hostListCommand(), a.hostAllowCommand(), a.hostDenyCommand(), a.hostDeleteCommand())
 }
 
 type hostCreateOptions struct {
@@ -33,7 +33,7 @@ alone, which anybody can claim. Secrets are read from files and never shown.
 'sango host allow' then opens targets to it.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0]) }))
 	c.Flags().StringVar(&o.iqn, "iqn", "", "iSCSI name of the host's initiator")
 	c.Flags().StringArrayVar(&o.from, "from", nil, "source range that it may come from, as 10.0.0.0/24; may be repeated (default any)")
-	o.accountFlags.add(c.Flags())
+	o.accountFlags.add(c)
 	return c
 }
 

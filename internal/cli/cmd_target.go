@@ -15,7 +15,7 @@ import (
 
 func (a *app) targetCommand() *cobra.Command {
 	return noun("target", "Manage iSCSI targets and the LUNs they map",
-		a.targetCreateCommand(), a.targetListCommand(), a.targetShowCommand(), a.targetMapCommand(), a.targetUnmapCommand(), a.targetDeleteCommand())
+		a.targetCreateCommand(), a.targetSetCommand(), a.targetListCommand(), a.targetShowCommand(), a.targetMapCommand(), a.targetUnmapCommand(), a.targetDeleteCommand())
 }
 
 type targetCreateOptions struct {
@@ -32,7 +32,7 @@ with --open every initiator may, if it knows one of the accounts given here.`, c
 		return o.run(ctx, a, args[0])
 	}))
 	c.Flags().BoolVar(&o.open, "open", false, "every initiator may log in")
-	o.accountFlags.add(c.Flags())
+	o.accountFlags.add(c)
 	return c
 }
 

@@ -79,16 +79,16 @@ func (o *volumeCloneOptions) run(ctx context.Context, a *app, from, name string)
 	return a.object(o.output, viewVolume(resp.Msg.GetVolume()))
 }
 
-type volumeRollbackOptions struct{}
+type volumeRollbackOptions struct{ output output }
 
 func (a *app) volumeRollbackCommand() *cobra.Command {
 	o := &volumeRollbackOptions{}
-	return command("rollback VOLUME@SNAPSHOT", "Put a volume back to a snapshot", `
+	return o.output.add(command("rollback VOLUME@SNAPSHOT", "Put a volume back to a snapshot", `
 Put a volume back to a snapshot. What was written since is lost, unless another
 snapshot has it; snapshots stay. The volume must not be mapped, because hosts
 would see their disk change under them.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 		return o.run(ctx, a, args[0])
-	})
+	}))
 }
 
 func (o *volumeRollbackOptions) run(ctx context.Context, a *app, to string) error {
@@ -104,6 +104,6 @@ func (o *volumeRollbackOptions) run(ctx context.Context, a *app, to string) erro
 	if _, err := cl.RollbackVolume(ctx, connect.NewRequest(&v1.RollbackVolumeRequest{Volume: volume, Snapshot: snapshot})); err != nil {
 		return err
 	}
-	a.say(outputTable, "volume %s is as it was at %s", volume, snapshot)
-	return nil
+	a.say(o.output, "volume %s is as it was at %s", volume, snapshot)
+	return a.object(o.output, map[string]string{"volume": volume, "snapshot": snapshot})
 }

@@ -1,23 +1,42 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	v1 "sango/internal/api/gen/sango/v1"
 	"sango/internal/san"
 )
 
+// maxSecretFile bounds what is read of a secret file, in bytes.
+const maxSecretFile = 4096
+
 // readSecret returns the contents of a secret file without one line break at
 // its end.
 func readSecret(path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, san.Errorf(san.ErrInvalid, "secret file: %v", err)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, san.Errorf(san.ErrNotFound, "there is no secret file %s", path)
+	} else if err != nil {
+		return nil, fmt.Errorf("secret file: %w", err)
 	}
-	s := strings.TrimSuffix(string(b), "\n")
-	s = strings.TrimSuffix(s, "\r")
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("secret file: %w", err)
+	case len(b) > maxSecretFile:
+		return nil, san.Errorf(san.ErrInvalid, "secret file %s is longer than any secret; name the right one", path)
+	}
+	s, broken := strings.CutSuffix(string(b), "\n")
+	if broken {
+		s = strings.TrimSuffix(s, "\r")
+	}
 	return []byte(s), nil
 }
 
@@ -30,13 +49,34 @@ type accountFlags struct {
 	chap               []string // USER=FILE[,TARGETUSER=FILE]
 }
 
-// stringFlags is the part of pflag.FlagSet that add needs.
-type stringFlags interface {
-	StringArrayVar(p *[]string, name string, value []string, usage string)
-	StringVar(p *string, name string, value string, usage string)
+// replacement adds the flags of a command that changes accounts to f's.
+type replacement struct {
+	accountFlags
+	none bool
 }
 
-func (f *accountFlags) add(p stringFlags) {
+func (r *replacement) add(c *cobra.Command) {
+	r.accountFlags.add(c)
+	c.Flags().BoolVar(&r.none, "no-chap", false, "take all accounts away: no authentication is asked")
+}
+
+// replace returns the accounts that take the place of those there are, nil
+// where they stay.
+func (r *replacement) replace() (*v1.Accounts, error) {
+	acc, err := r.accounts()
+	switch {
+	case err != nil:
+		return nil, err
+	case r.none && len(acc) > 0:
+		return nil, usage("--no-chap takes all accounts away: give it alone, or give accounts")
+	case r.none || len(acc) > 0:
+		return &v1.Accounts{Accounts: acc}, nil
+	}
+	return nil, nil
+}
+
+func (f *accountFlags) add(c *cobra.Command) {
+	p := c.Flags()
 	p.StringArrayVar(&f.users, "chap-user", nil, "CHAP user that hosts log in as; repeat both flags for more accounts")
 	p.StringArrayVar(&f.secretFiles, "chap-secret-file", nil, "file with that user's secret, 12 bytes or longer")
 	p.StringVar(&f.mutualUser, "mutual-user", "", "mutual CHAP: the user that the target answers as")

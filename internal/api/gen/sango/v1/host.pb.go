@@ -255,6 +255,201 @@ func (x *CreateHostResponse) GetHost() *Host {
 	return nil
 }
 
+// Accounts are all the accounts of a host or target; none: no authentication.
+type Accounts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Accounts      []*Account             `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Accounts) Reset() {
+	*x = Accounts{}
+	mi := &file_sango_v1_host_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Accounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Accounts) ProtoMessage() {}
+
+func (x *Accounts) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_host_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Accounts.ProtoReflect.Descriptor instead.
+func (*Accounts) Descriptor() ([]byte, []int) {
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Accounts) GetAccounts() []*Account {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+// Ranges are all the source ranges of a host; none: any address.
+type Ranges struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Allowed       []string               `protobuf:"bytes,1,rep,name=allowed,proto3" json:"allowed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ranges) Reset() {
+	*x = Ranges{}
+	mi := &file_sango_v1_host_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ranges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ranges) ProtoMessage() {}
+
+func (x *Ranges) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_host_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ranges.ProtoReflect.Descriptor instead.
+func (*Ranges) Descriptor() ([]byte, []int) {
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Ranges) GetAllowed() []string {
+	if x != nil {
+		return x.Allowed
+	}
+	return nil
+}
+
+// What is not set stays as it is.
+type SetHostRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Accounts      *Accounts              `protobuf:"bytes,2,opt,name=accounts,proto3" json:"accounts,omitempty"`
+	Ranges        *Ranges                `protobuf:"bytes,3,opt,name=ranges,proto3" json:"ranges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHostRequest) Reset() {
+	*x = SetHostRequest{}
+	mi := &file_sango_v1_host_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHostRequest) ProtoMessage() {}
+
+func (x *SetHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_host_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHostRequest.ProtoReflect.Descriptor instead.
+func (*SetHostRequest) Descriptor() ([]byte, []int) {
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SetHostRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetHostRequest) GetAccounts() *Accounts {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+func (x *SetHostRequest) GetRanges() *Ranges {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
+type SetHostResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          *Host                  `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHostResponse) Reset() {
+	*x = SetHostResponse{}
+	mi := &file_sango_v1_host_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHostResponse) ProtoMessage() {}
+
+func (x *SetHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_host_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHostResponse.ProtoReflect.Descriptor instead.
+func (*SetHostResponse) Descriptor() ([]byte, []int) {
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SetHostResponse) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
 type ListHostsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -263,7 +458,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_sango_v1_host_proto_msgTypes[4]
+	mi := &file_sango_v1_host_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +470,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_host_proto_msgTypes[4]
+	mi := &file_sango_v1_host_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +483,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_host_proto_rawDescGZIP(), []int{4}
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{8}
 }
 
 type ListHostsResponse struct {
@@ -300,7 +495,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_sango_v1_host_proto_msgTypes[5]
+	mi := &file_sango_v1_host_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +507,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_host_proto_msgTypes[5]
+	mi := &file_sango_v1_host_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +520,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_host_proto_rawDescGZIP(), []int{5}
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListHostsResponse) GetHosts() []*Host {
@@ -345,7 +540,7 @@ type AllowHostRequest struct {
 
 func (x *AllowHostRequest) Reset() {
 	*x = AllowHostRequest{}
-	mi := &file_sango_v1_host_proto_msgTypes[6]
+	mi := &file_sango_v1_host_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +552,7 @@ func (x *AllowHostRequest) String() string {
 func (*AllowHostRequest) ProtoMessage() {}
 
 func (x *AllowHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_host_proto_msgTypes[6]
+	mi := &file_sango_v1_host_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +565,7 @@ func (x *AllowHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllowHostRequest.ProtoReflect.Descriptor instead.
 func (*AllowHostRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_host_proto_rawDescGZIP(), []int{6}
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AllowHostRequest) GetHost() string {
@@ -395,7 +590,7 @@ type AllowHostResponse struct {
 
 func (x *AllowHostResponse) Reset() {
 	*x = AllowHostResponse{}
-	mi := &file_sango_v1_host_proto_msgTypes[7]
+	mi := &file_sango_v1_host_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +602,7 @@ func (x *AllowHostResponse) String() string {
 func (*AllowHostResponse) ProtoMessage() {}
 
 func (x *AllowHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_host_proto_msgTypes[7]
+	mi := &file_sango_v1_host_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +615,7 @@ func (x *AllowHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllowHostResponse.ProtoReflect.Descriptor instead.
 func (*AllowHostResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_host_proto_rawDescGZIP(), []int{7}
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{11}
 }
 
 type DenyHostRequest struct {
@@ -433,7 +628,7 @@ type DenyHostRequest struct {
 
 func (x *DenyHostRequest) Reset() {
 	*x = DenyHostRequest{}
-	mi := &file_sango_v1_host_proto_msgTypes[8]
+	mi := &file_sango_v1_host_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +640,7 @@ func (x *DenyHostRequest) String() string {
 func (*DenyHostRequest) ProtoMessage() {}
 
 func (x *DenyHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_host_proto_msgTypes[8]
+	mi := &file_sango_v1_host_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +653,7 @@ func (x *DenyHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DenyHostRequest.ProtoReflect.Descriptor instead.
 func (*DenyHostRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_host_proto_rawDescGZIP(), []int{8}
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DenyHostRequest) GetHost() string {
@@ -483,7 +678,7 @@ type DenyHostResponse struct {
 
 func (x *DenyHostResponse) Reset() {
 	*x = DenyHostResponse{}
-	mi := &file_sango_v1_host_proto_msgTypes[9]
+	mi := &file_sango_v1_host_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -495,7 +690,7 @@ func (x *DenyHostResponse) String() string {
 func (*DenyHostResponse) ProtoMessage() {}
 
 func (x *DenyHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_host_proto_msgTypes[9]
+	mi := &file_sango_v1_host_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -508,7 +703,7 @@ func (x *DenyHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DenyHostResponse.ProtoReflect.Descriptor instead.
 func (*DenyHostResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_host_proto_rawDescGZIP(), []int{9}
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{13}
 }
 
 type DeleteHostRequest struct {
@@ -520,7 +715,7 @@ type DeleteHostRequest struct {
 
 func (x *DeleteHostRequest) Reset() {
 	*x = DeleteHostRequest{}
-	mi := &file_sango_v1_host_proto_msgTypes[10]
+	mi := &file_sango_v1_host_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +727,7 @@ func (x *DeleteHostRequest) String() string {
 func (*DeleteHostRequest) ProtoMessage() {}
 
 func (x *DeleteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_host_proto_msgTypes[10]
+	mi := &file_sango_v1_host_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +740,7 @@ func (x *DeleteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteHostRequest.ProtoReflect.Descriptor instead.
 func (*DeleteHostRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_host_proto_rawDescGZIP(), []int{10}
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteHostRequest) GetName() string {
@@ -563,7 +758,7 @@ type DeleteHostResponse struct {
 
 func (x *DeleteHostResponse) Reset() {
 	*x = DeleteHostResponse{}
-	mi := &file_sango_v1_host_proto_msgTypes[11]
+	mi := &file_sango_v1_host_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +770,7 @@ func (x *DeleteHostResponse) String() string {
 func (*DeleteHostResponse) ProtoMessage() {}
 
 func (x *DeleteHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_host_proto_msgTypes[11]
+	mi := &file_sango_v1_host_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +783,7 @@ func (x *DeleteHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteHostResponse.ProtoReflect.Descriptor instead.
 func (*DeleteHostResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_host_proto_rawDescGZIP(), []int{11}
+	return file_sango_v1_host_proto_rawDescGZIP(), []int{15}
 }
 
 var File_sango_v1_host_proto protoreflect.FileDescriptor
@@ -611,6 +806,16 @@ const file_sango_v1_host_proto_rawDesc = "" +
 	"\x11CreateHostRequest\x12\"\n" +
 	"\x04host\x18\x01 \x01(\v2\x0e.sango.v1.HostR\x04host\"8\n" +
 	"\x12CreateHostResponse\x12\"\n" +
+	"\x04host\x18\x01 \x01(\v2\x0e.sango.v1.HostR\x04host\"9\n" +
+	"\bAccounts\x12-\n" +
+	"\baccounts\x18\x01 \x03(\v2\x11.sango.v1.AccountR\baccounts\"\"\n" +
+	"\x06Ranges\x12\x18\n" +
+	"\aallowed\x18\x01 \x03(\tR\aallowed\"~\n" +
+	"\x0eSetHostRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\baccounts\x18\x02 \x01(\v2\x12.sango.v1.AccountsR\baccounts\x12(\n" +
+	"\x06ranges\x18\x03 \x01(\v2\x10.sango.v1.RangesR\x06ranges\"5\n" +
+	"\x0fSetHostResponse\x12\"\n" +
 	"\x04host\x18\x01 \x01(\v2\x0e.sango.v1.HostR\x04host\"\x12\n" +
 	"\x10ListHostsRequest\"9\n" +
 	"\x11ListHostsResponse\x12$\n" +
@@ -625,11 +830,12 @@ const file_sango_v1_host_proto_rawDesc = "" +
 	"\x10DenyHostResponse\"'\n" +
 	"\x11DeleteHostRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x14\n" +
-	"\x12DeleteHostResponse2\xee\x02\n" +
+	"\x12DeleteHostResponse2\xae\x03\n" +
 	"\vHostService\x12G\n" +
 	"\n" +
 	"CreateHost\x12\x1b.sango.v1.CreateHostRequest\x1a\x1c.sango.v1.CreateHostResponse\x12D\n" +
-	"\tListHosts\x12\x1a.sango.v1.ListHostsRequest\x1a\x1b.sango.v1.ListHostsResponse\x12D\n" +
+	"\tListHosts\x12\x1a.sango.v1.ListHostsRequest\x1a\x1b.sango.v1.ListHostsResponse\x12>\n" +
+	"\aSetHost\x12\x18.sango.v1.SetHostRequest\x1a\x19.sango.v1.SetHostResponse\x12D\n" +
 	"\tAllowHost\x12\x1a.sango.v1.AllowHostRequest\x1a\x1b.sango.v1.AllowHostResponse\x12A\n" +
 	"\bDenyHost\x12\x19.sango.v1.DenyHostRequest\x1a\x1a.sango.v1.DenyHostResponse\x12G\n" +
 	"\n" +
@@ -647,41 +853,51 @@ func file_sango_v1_host_proto_rawDescGZIP() []byte {
 	return file_sango_v1_host_proto_rawDescData
 }
 
-var file_sango_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_sango_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_sango_v1_host_proto_goTypes = []any{
 	(*Host)(nil),               // 0: sango.v1.Host
 	(*Account)(nil),            // 1: sango.v1.Account
 	(*CreateHostRequest)(nil),  // 2: sango.v1.CreateHostRequest
 	(*CreateHostResponse)(nil), // 3: sango.v1.CreateHostResponse
-	(*ListHostsRequest)(nil),   // 4: sango.v1.ListHostsRequest
-	(*ListHostsResponse)(nil),  // 5: sango.v1.ListHostsResponse
-	(*AllowHostRequest)(nil),   // 6: sango.v1.AllowHostRequest
-	(*AllowHostResponse)(nil),  // 7: sango.v1.AllowHostResponse
-	(*DenyHostRequest)(nil),    // 8: sango.v1.DenyHostRequest
-	(*DenyHostResponse)(nil),   // 9: sango.v1.DenyHostResponse
-	(*DeleteHostRequest)(nil),  // 10: sango.v1.DeleteHostRequest
-	(*DeleteHostResponse)(nil), // 11: sango.v1.DeleteHostResponse
+	(*Accounts)(nil),           // 4: sango.v1.Accounts
+	(*Ranges)(nil),             // 5: sango.v1.Ranges
+	(*SetHostRequest)(nil),     // 6: sango.v1.SetHostRequest
+	(*SetHostResponse)(nil),    // 7: sango.v1.SetHostResponse
+	(*ListHostsRequest)(nil),   // 8: sango.v1.ListHostsRequest
+	(*ListHostsResponse)(nil),  // 9: sango.v1.ListHostsResponse
+	(*AllowHostRequest)(nil),   // 10: sango.v1.AllowHostRequest
+	(*AllowHostResponse)(nil),  // 11: sango.v1.AllowHostResponse
+	(*DenyHostRequest)(nil),    // 12: sango.v1.DenyHostRequest
+	(*DenyHostResponse)(nil),   // 13: sango.v1.DenyHostResponse
+	(*DeleteHostRequest)(nil),  // 14: sango.v1.DeleteHostRequest
+	(*DeleteHostResponse)(nil), // 15: sango.v1.DeleteHostResponse
 }
 var file_sango_v1_host_proto_depIdxs = []int32{
 	1,  // 0: sango.v1.Host.accounts:type_name -> sango.v1.Account
 	0,  // 1: sango.v1.CreateHostRequest.host:type_name -> sango.v1.Host
 	0,  // 2: sango.v1.CreateHostResponse.host:type_name -> sango.v1.Host
-	0,  // 3: sango.v1.ListHostsResponse.hosts:type_name -> sango.v1.Host
-	2,  // 4: sango.v1.HostService.CreateHost:input_type -> sango.v1.CreateHostRequest
-	4,  // 5: sango.v1.HostService.ListHosts:input_type -> sango.v1.ListHostsRequest
-	6,  // 6: sango.v1.HostService.AllowHost:input_type -> sango.v1.AllowHostRequest
-	8,  // 7: sango.v1.HostService.DenyHost:input_type -> sango.v1.DenyHostRequest
-	10, // 8: sango.v1.HostService.DeleteHost:input_type -> sango.v1.DeleteHostRequest
-	3,  // 9: sango.v1.HostService.CreateHost:output_type -> sango.v1.CreateHostResponse
-	5,  // 10: sango.v1.HostService.ListHosts:output_type -> sango.v1.ListHostsResponse
-	7,  // 11: sango.v1.HostService.AllowHost:output_type -> sango.v1.AllowHostResponse
-	9,  // 12: sango.v1.HostService.DenyHost:output_type -> sango.v1.DenyHostResponse
-	11, // 13: sango.v1.HostService.DeleteHost:output_type -> sango.v1.DeleteHostResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	1,  // 3: sango.v1.Accounts.accounts:type_name -> sango.v1.Account
+	4,  // 4: sango.v1.SetHostRequest.accounts:type_name -> sango.v1.Accounts
+	5,  // 5: sango.v1.SetHostRequest.ranges:type_name -> sango.v1.Ranges
+	0,  // 6: sango.v1.SetHostResponse.host:type_name -> sango.v1.Host
+	0,  // 7: sango.v1.ListHostsResponse.hosts:type_name -> sango.v1.Host
+	2,  // 8: sango.v1.HostService.CreateHost:input_type -> sango.v1.CreateHostRequest
+	8,  // 9: sango.v1.HostService.ListHosts:input_type -> sango.v1.ListHostsRequest
+	6,  // 10: sango.v1.HostService.SetHost:input_type -> sango.v1.SetHostRequest
+	10, // 11: sango.v1.HostService.AllowHost:input_type -> sango.v1.AllowHostRequest
+	12, // 12: sango.v1.HostService.DenyHost:input_type -> sango.v1.DenyHostRequest
+	14, // 13: sango.v1.HostService.DeleteHost:input_type -> sango.v1.DeleteHostRequest
+	3,  // 14: sango.v1.HostService.CreateHost:output_type -> sango.v1.CreateHostResponse
+	9,  // 15: sango.v1.HostService.ListHosts:output_type -> sango.v1.ListHostsResponse
+	7,  // 16: sango.v1.HostService.SetHost:output_type -> sango.v1.SetHostResponse
+	11, // 17: sango.v1.HostService.AllowHost:output_type -> sango.v1.AllowHostResponse
+	13, // 18: sango.v1.HostService.DenyHost:output_type -> sango.v1.DenyHostResponse
+	15, // 19: sango.v1.HostService.DeleteHost:output_type -> sango.v1.DeleteHostResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_sango_v1_host_proto_init() }
@@ -695,7 +911,7 @@ func file_sango_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sango_v1_host_proto_rawDesc), len(file_sango_v1_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

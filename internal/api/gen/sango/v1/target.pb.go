@@ -617,6 +617,103 @@ func (x *GetTargetResponse) GetTarget() *Target {
 	return nil
 }
 
+// All the accounts; none: no authentication.
+type SetTargetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Accounts      *Accounts              `protobuf:"bytes,2,opt,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTargetRequest) Reset() {
+	*x = SetTargetRequest{}
+	mi := &file_sango_v1_target_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTargetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTargetRequest) ProtoMessage() {}
+
+func (x *SetTargetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_target_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTargetRequest.ProtoReflect.Descriptor instead.
+func (*SetTargetRequest) Descriptor() ([]byte, []int) {
+	return file_sango_v1_target_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SetTargetRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetTargetRequest) GetAccounts() *Accounts {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+type SetTargetResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        *Target                `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTargetResponse) Reset() {
+	*x = SetTargetResponse{}
+	mi := &file_sango_v1_target_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTargetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTargetResponse) ProtoMessage() {}
+
+func (x *SetTargetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_target_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTargetResponse.ProtoReflect.Descriptor instead.
+func (*SetTargetResponse) Descriptor() ([]byte, []int) {
+	return file_sango_v1_target_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SetTargetResponse) GetTarget() *Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
 type MapVolumeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
@@ -629,7 +726,7 @@ type MapVolumeRequest struct {
 
 func (x *MapVolumeRequest) Reset() {
 	*x = MapVolumeRequest{}
-	mi := &file_sango_v1_target_proto_msgTypes[10]
+	mi := &file_sango_v1_target_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +738,7 @@ func (x *MapVolumeRequest) String() string {
 func (*MapVolumeRequest) ProtoMessage() {}
 
 func (x *MapVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_target_proto_msgTypes[10]
+	mi := &file_sango_v1_target_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +751,7 @@ func (x *MapVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapVolumeRequest.ProtoReflect.Descriptor instead.
 func (*MapVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_target_proto_rawDescGZIP(), []int{10}
+	return file_sango_v1_target_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MapVolumeRequest) GetTarget() string {
@@ -694,7 +791,7 @@ type MapVolumeResponse struct {
 
 func (x *MapVolumeResponse) Reset() {
 	*x = MapVolumeResponse{}
-	mi := &file_sango_v1_target_proto_msgTypes[11]
+	mi := &file_sango_v1_target_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +803,7 @@ func (x *MapVolumeResponse) String() string {
 func (*MapVolumeResponse) ProtoMessage() {}
 
 func (x *MapVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_target_proto_msgTypes[11]
+	mi := &file_sango_v1_target_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +816,7 @@ func (x *MapVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapVolumeResponse.ProtoReflect.Descriptor instead.
 func (*MapVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_target_proto_rawDescGZIP(), []int{11}
+	return file_sango_v1_target_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MapVolumeResponse) GetLun() int32 {
@@ -739,7 +836,7 @@ type UnmapVolumeRequest struct {
 
 func (x *UnmapVolumeRequest) Reset() {
 	*x = UnmapVolumeRequest{}
-	mi := &file_sango_v1_target_proto_msgTypes[12]
+	mi := &file_sango_v1_target_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +848,7 @@ func (x *UnmapVolumeRequest) String() string {
 func (*UnmapVolumeRequest) ProtoMessage() {}
 
 func (x *UnmapVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_target_proto_msgTypes[12]
+	mi := &file_sango_v1_target_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +861,7 @@ func (x *UnmapVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmapVolumeRequest.ProtoReflect.Descriptor instead.
 func (*UnmapVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_target_proto_rawDescGZIP(), []int{12}
+	return file_sango_v1_target_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UnmapVolumeRequest) GetTarget() string {
@@ -789,7 +886,7 @@ type UnmapVolumeResponse struct {
 
 func (x *UnmapVolumeResponse) Reset() {
 	*x = UnmapVolumeResponse{}
-	mi := &file_sango_v1_target_proto_msgTypes[13]
+	mi := &file_sango_v1_target_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +898,7 @@ func (x *UnmapVolumeResponse) String() string {
 func (*UnmapVolumeResponse) ProtoMessage() {}
 
 func (x *UnmapVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_target_proto_msgTypes[13]
+	mi := &file_sango_v1_target_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +911,7 @@ func (x *UnmapVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmapVolumeResponse.ProtoReflect.Descriptor instead.
 func (*UnmapVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_target_proto_rawDescGZIP(), []int{13}
+	return file_sango_v1_target_proto_rawDescGZIP(), []int{15}
 }
 
 type DeleteTargetRequest struct {
@@ -826,7 +923,7 @@ type DeleteTargetRequest struct {
 
 func (x *DeleteTargetRequest) Reset() {
 	*x = DeleteTargetRequest{}
-	mi := &file_sango_v1_target_proto_msgTypes[14]
+	mi := &file_sango_v1_target_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +935,7 @@ func (x *DeleteTargetRequest) String() string {
 func (*DeleteTargetRequest) ProtoMessage() {}
 
 func (x *DeleteTargetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_target_proto_msgTypes[14]
+	mi := &file_sango_v1_target_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +948,7 @@ func (x *DeleteTargetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTargetRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTargetRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_target_proto_rawDescGZIP(), []int{14}
+	return file_sango_v1_target_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteTargetRequest) GetName() string {
@@ -869,7 +966,7 @@ type DeleteTargetResponse struct {
 
 func (x *DeleteTargetResponse) Reset() {
 	*x = DeleteTargetResponse{}
-	mi := &file_sango_v1_target_proto_msgTypes[15]
+	mi := &file_sango_v1_target_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +978,7 @@ func (x *DeleteTargetResponse) String() string {
 func (*DeleteTargetResponse) ProtoMessage() {}
 
 func (x *DeleteTargetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_target_proto_msgTypes[15]
+	mi := &file_sango_v1_target_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +991,7 @@ func (x *DeleteTargetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTargetResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTargetResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_target_proto_rawDescGZIP(), []int{15}
+	return file_sango_v1_target_proto_rawDescGZIP(), []int{17}
 }
 
 var File_sango_v1_target_proto protoreflect.FileDescriptor
@@ -940,6 +1037,11 @@ const file_sango_v1_target_proto_rawDesc = "" +
 	"\x10GetTargetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"=\n" +
 	"\x11GetTargetResponse\x12(\n" +
+	"\x06target\x18\x01 \x01(\v2\x10.sango.v1.TargetR\x06target\"V\n" +
+	"\x10SetTargetRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\baccounts\x18\x02 \x01(\v2\x12.sango.v1.AccountsR\baccounts\"=\n" +
+	"\x11SetTargetResponse\x12(\n" +
 	"\x06target\x18\x01 \x01(\v2\x10.sango.v1.TargetR\x06target\"w\n" +
 	"\x10MapVolumeRequest\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x16\n" +
@@ -955,11 +1057,12 @@ const file_sango_v1_target_proto_rawDesc = "" +
 	"\x13UnmapVolumeResponse\")\n" +
 	"\x13DeleteTargetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
-	"\x14DeleteTargetResponse2\xd1\x03\n" +
+	"\x14DeleteTargetResponse2\x97\x04\n" +
 	"\rTargetService\x12M\n" +
 	"\fCreateTarget\x12\x1d.sango.v1.CreateTargetRequest\x1a\x1e.sango.v1.CreateTargetResponse\x12J\n" +
 	"\vListTargets\x12\x1c.sango.v1.ListTargetsRequest\x1a\x1d.sango.v1.ListTargetsResponse\x12D\n" +
 	"\tGetTarget\x12\x1a.sango.v1.GetTargetRequest\x1a\x1b.sango.v1.GetTargetResponse\x12D\n" +
+	"\tSetTarget\x12\x1a.sango.v1.SetTargetRequest\x1a\x1b.sango.v1.SetTargetResponse\x12D\n" +
 	"\tMapVolume\x12\x1a.sango.v1.MapVolumeRequest\x1a\x1b.sango.v1.MapVolumeResponse\x12J\n" +
 	"\vUnmapVolume\x12\x1c.sango.v1.UnmapVolumeRequest\x1a\x1d.sango.v1.UnmapVolumeResponse\x12M\n" +
 	"\fDeleteTarget\x12\x1d.sango.v1.DeleteTargetRequest\x1a\x1e.sango.v1.DeleteTargetResponseB)Z'sango/internal/api/gen/sango/v1;sangov1b\x06proto3"
@@ -976,7 +1079,7 @@ func file_sango_v1_target_proto_rawDescGZIP() []byte {
 	return file_sango_v1_target_proto_rawDescData
 }
 
-var file_sango_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sango_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_sango_v1_target_proto_goTypes = []any{
 	(*Target)(nil),               // 0: sango.v1.Target
 	(*Lun)(nil),                  // 1: sango.v1.Lun
@@ -988,40 +1091,47 @@ var file_sango_v1_target_proto_goTypes = []any{
 	(*ListTargetsResponse)(nil),  // 7: sango.v1.ListTargetsResponse
 	(*GetTargetRequest)(nil),     // 8: sango.v1.GetTargetRequest
 	(*GetTargetResponse)(nil),    // 9: sango.v1.GetTargetResponse
-	(*MapVolumeRequest)(nil),     // 10: sango.v1.MapVolumeRequest
-	(*MapVolumeResponse)(nil),    // 11: sango.v1.MapVolumeResponse
-	(*UnmapVolumeRequest)(nil),   // 12: sango.v1.UnmapVolumeRequest
-	(*UnmapVolumeResponse)(nil),  // 13: sango.v1.UnmapVolumeResponse
-	(*DeleteTargetRequest)(nil),  // 14: sango.v1.DeleteTargetRequest
-	(*DeleteTargetResponse)(nil), // 15: sango.v1.DeleteTargetResponse
-	(*Account)(nil),              // 16: sango.v1.Account
+	(*SetTargetRequest)(nil),     // 10: sango.v1.SetTargetRequest
+	(*SetTargetResponse)(nil),    // 11: sango.v1.SetTargetResponse
+	(*MapVolumeRequest)(nil),     // 12: sango.v1.MapVolumeRequest
+	(*MapVolumeResponse)(nil),    // 13: sango.v1.MapVolumeResponse
+	(*UnmapVolumeRequest)(nil),   // 14: sango.v1.UnmapVolumeRequest
+	(*UnmapVolumeResponse)(nil),  // 15: sango.v1.UnmapVolumeResponse
+	(*DeleteTargetRequest)(nil),  // 16: sango.v1.DeleteTargetRequest
+	(*DeleteTargetResponse)(nil), // 17: sango.v1.DeleteTargetResponse
+	(*Account)(nil),              // 18: sango.v1.Account
+	(*Accounts)(nil),             // 19: sango.v1.Accounts
 }
 var file_sango_v1_target_proto_depIdxs = []int32{
-	16, // 0: sango.v1.Target.accounts:type_name -> sango.v1.Account
+	18, // 0: sango.v1.Target.accounts:type_name -> sango.v1.Account
 	1,  // 1: sango.v1.Target.luns:type_name -> sango.v1.Lun
 	2,  // 2: sango.v1.Target.portals:type_name -> sango.v1.Portal
 	3,  // 3: sango.v1.Target.sessions:type_name -> sango.v1.Session
-	16, // 4: sango.v1.CreateTargetRequest.accounts:type_name -> sango.v1.Account
+	18, // 4: sango.v1.CreateTargetRequest.accounts:type_name -> sango.v1.Account
 	0,  // 5: sango.v1.CreateTargetResponse.target:type_name -> sango.v1.Target
 	0,  // 6: sango.v1.ListTargetsResponse.targets:type_name -> sango.v1.Target
 	0,  // 7: sango.v1.GetTargetResponse.target:type_name -> sango.v1.Target
-	4,  // 8: sango.v1.TargetService.CreateTarget:input_type -> sango.v1.CreateTargetRequest
-	6,  // 9: sango.v1.TargetService.ListTargets:input_type -> sango.v1.ListTargetsRequest
-	8,  // 10: sango.v1.TargetService.GetTarget:input_type -> sango.v1.GetTargetRequest
-	10, // 11: sango.v1.TargetService.MapVolume:input_type -> sango.v1.MapVolumeRequest
-	12, // 12: sango.v1.TargetService.UnmapVolume:input_type -> sango.v1.UnmapVolumeRequest
-	14, // 13: sango.v1.TargetService.DeleteTarget:input_type -> sango.v1.DeleteTargetRequest
-	5,  // 14: sango.v1.TargetService.CreateTarget:output_type -> sango.v1.CreateTargetResponse
-	7,  // 15: sango.v1.TargetService.ListTargets:output_type -> sango.v1.ListTargetsResponse
-	9,  // 16: sango.v1.TargetService.GetTarget:output_type -> sango.v1.GetTargetResponse
-	11, // 17: sango.v1.TargetService.MapVolume:output_type -> sango.v1.MapVolumeResponse
-	13, // 18: sango.v1.TargetService.UnmapVolume:output_type -> sango.v1.UnmapVolumeResponse
-	15, // 19: sango.v1.TargetService.DeleteTarget:output_type -> sango.v1.DeleteTargetResponse
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	19, // 8: sango.v1.SetTargetRequest.accounts:type_name -> sango.v1.Accounts
+	0,  // 9: sango.v1.SetTargetResponse.target:type_name -> sango.v1.Target
+	4,  // 10: sango.v1.TargetService.CreateTarget:input_type -> sango.v1.CreateTargetRequest
+	6,  // 11: sango.v1.TargetService.ListTargets:input_type -> sango.v1.ListTargetsRequest
+	8,  // 12: sango.v1.TargetService.GetTarget:input_type -> sango.v1.GetTargetRequest
+	10, // 13: sango.v1.TargetService.SetTarget:input_type -> sango.v1.SetTargetRequest
+	12, // 14: sango.v1.TargetService.MapVolume:input_type -> sango.v1.MapVolumeRequest
+	14, // 15: sango.v1.TargetService.UnmapVolume:input_type -> sango.v1.UnmapVolumeRequest
+	16, // 16: sango.v1.TargetService.DeleteTarget:input_type -> sango.v1.DeleteTargetRequest
+	5,  // 17: sango.v1.TargetService.CreateTarget:output_type -> sango.v1.CreateTargetResponse
+	7,  // 18: sango.v1.TargetService.ListTargets:output_type -> sango.v1.ListTargetsResponse
+	9,  // 19: sango.v1.TargetService.GetTarget:output_type -> sango.v1.GetTargetResponse
+	11, // 20: sango.v1.TargetService.SetTarget:output_type -> sango.v1.SetTargetResponse
+	13, // 21: sango.v1.TargetService.MapVolume:output_type -> sango.v1.MapVolumeResponse
+	15, // 22: sango.v1.TargetService.UnmapVolume:output_type -> sango.v1.UnmapVolumeResponse
+	17, // 23: sango.v1.TargetService.DeleteTarget:output_type -> sango.v1.DeleteTargetResponse
+	17, // [17:24] is the sub-list for method output_type
+	10, // [10:17] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_sango_v1_target_proto_init() }
@@ -1030,14 +1140,14 @@ func file_sango_v1_target_proto_init() {
 		return
 	}
 	file_sango_v1_host_proto_init()
-	file_sango_v1_target_proto_msgTypes[10].OneofWrappers = []any{}
+	file_sango_v1_target_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sango_v1_target_proto_rawDesc), len(file_sango_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

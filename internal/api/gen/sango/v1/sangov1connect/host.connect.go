@@ -37,6 +37,8 @@ const (
 	HostServiceCreateHostProcedure = "/sango.v1.HostService/CreateHost"
 	// HostServiceListHostsProcedure is the fully-qualified name of the HostService's ListHosts RPC.
 	HostServiceListHostsProcedure = "/sango.v1.HostService/ListHosts"
+	// HostServiceSetHostProcedure is the fully-qualified name of the HostService's SetHost RPC.
+	HostServiceSetHostProcedure = "/sango.v1.HostService/SetHost"
 	// HostServiceAllowHostProcedure is the fully-qualified name of the HostService's AllowHost RPC.
 	HostServiceAllowHostProcedure = "/sango.v1.HostService/AllowHost"
 	// HostServiceDenyHostProcedure is the fully-qualified name of the HostService's DenyHost RPC.
@@ -49,6 +51,9 @@ const (
 type HostServiceClient interface {
 	CreateHost(context.Context, *connect.Request[v1.CreateHostRequest]) (*connect.Response[v1.CreateHostResponse], error)
 	ListHosts(context.Context, *connect.Request[v1.ListHostsRequest]) (*connect.Response[v1.ListHostsResponse], error)
+	// SetHost changes the accounts or the source ranges of a host. They hold from
+	// the next login on.
+	SetHost(context.Context, *connect.Request[v1.SetHostRequest]) (*connect.Response[v1.SetHostResponse], error)
 	// AllowHost lets a host log in to a target.
 	AllowHost(context.Context, *connect.Request[v1.AllowHostRequest]) (*connect.Response[v1.AllowHostResponse], error)
 	// DenyHost takes that right away and ends the host's sessions there.
@@ -79,6 +84,12 @@ func NewHostServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(hostServiceMethods.ByName("ListHosts")),
 			connect.WithClientOptions(opts...),
 		),
+		setHost: connect.NewClient[v1.SetHostRequest, v1.SetHostResponse](
+			httpClient,
+			baseURL+HostServiceSetHostProcedure,
+			connect.WithSchema(hostServiceMethods.ByName("SetHost")),
+			connect.WithClientOptions(opts...),
+		),
 		allowHost: connect.NewClient[v1.AllowHostRequest, v1.AllowHostResponse](
 			httpClient,
 			baseURL+HostServiceAllowHostProcedure,
@@ -104,6 +115,7 @@ func NewHostServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 type hostServiceClient struct {
 	createHost *connect.Client[v1.CreateHostRequest, v1.CreateHostResponse]
 	listHosts  *connect.Client[v1.ListHostsRequest, v1.ListHostsResponse]
+	setHost    *connect.Client[v1.SetHostRequest, v1.SetHostResponse]
 	allowHost  *connect.Client[v1.AllowHostRequest, v1.AllowHostResponse]
 	denyHost   *connect.Client[v1.DenyHostRequest, v1.DenyHostResponse]
 	deleteHost *connect.Client[v1.DeleteHostRequest, v1.DeleteHostResponse]
@@ -117,6 +129,11 @@ func (c *hostServiceClient) CreateHost(ctx context.Context, req *connect.Request
 // ListHosts calls sango.v1.HostService.ListHosts.
 func (c *hostServiceClient) ListHosts(ctx context.Context, req *connect.Request[v1.ListHostsRequest]) (*connect.Response[v1.ListHostsResponse], error) {
 	return c.listHosts.CallUnary(ctx, req)
+}
+
+// SetHost calls sango.v1.HostService.SetHost.
+func (c *hostServiceClient) SetHost(ctx context.Context, req *connect.Request[v1.SetHostRequest]) (*connect.Response[v1.SetHostResponse], error) {
+	return c.setHost.CallUnary(ctx, req)
 }
 
 // AllowHost calls sango.v1.HostService.AllowHost.
@@ -138,6 +155,9 @@ func (c *hostServiceClient) DeleteHost(ctx context.Context, req *connect.Request
 type HostServiceHandler interface {
 	CreateHost(context.Context, *connect.Request[v1.CreateHostRequest]) (*connect.Response[v1.CreateHostResponse], error)
 	ListHosts(context.Context, *connect.Request[v1.ListHostsRequest]) (*connect.Response[v1.ListHostsResponse], error)
+	// SetHost changes the accounts or the source ranges of a host. They hold from
+	// the next login on.
+	SetHost(context.Context, *connect.Request[v1.SetHostRequest]) (*connect.Response[v1.SetHostResponse], error)
 	// AllowHost lets a host log in to a target.
 	AllowHost(context.Context, *connect.Request[v1.AllowHostRequest]) (*connect.Response[v1.AllowHostResponse], error)
 	// DenyHost takes that right away and ends the host's sessions there.
@@ -164,6 +184,12 @@ func NewHostServiceHandler(svc HostServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(hostServiceMethods.ByName("ListHosts")),
 		connect.WithHandlerOptions(opts...),
 	)
+	hostServiceSetHostHandler := connect.NewUnaryHandler(
+		HostServiceSetHostProcedure,
+		svc.SetHost,
+		connect.WithSchema(hostServiceMethods.ByName("SetHost")),
+		connect.WithHandlerOptions(opts...),
+	)
 	hostServiceAllowHostHandler := connect.NewUnaryHandler(
 		HostServiceAllowHostProcedure,
 		svc.AllowHost,
@@ -188,6 +214,8 @@ func NewHostServiceHandler(svc HostServiceHandler, opts ...connect.HandlerOption
 			hostServiceCreateHostHandler.ServeHTTP(w, r)
 		case HostServiceListHostsProcedure:
 			hostServiceListHostsHandler.ServeHTTP(w, r)
+		case HostServiceSetHostProcedure:
+			hostServiceSetHostHandler.ServeHTTP(w, r)
 		case HostServiceAllowHostProcedure:
 			hostServiceAllowHostHandler.ServeHTTP(w, r)
 		case HostServiceDenyHostProcedure:
@@ -209,6 +237,10 @@ func (UnimplementedHostServiceHandler) CreateHost(context.Context, *connect.Requ
 
 func (UnimplementedHostServiceHandler) ListHosts(context.Context, *connect.Request[v1.ListHostsRequest]) (*connect.Response[v1.ListHostsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.HostService.ListHosts is not implemented"))
+}
+
+func (UnimplementedHostServiceHandler) SetHost(context.Context, *connect.Request[v1.SetHostRequest]) (*connect.Response[v1.SetHostResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.HostService.SetHost is not implemented"))
 }
 
 func (UnimplementedHostServiceHandler) AllowHost(context.Context, *connect.Request[v1.AllowHostRequest]) (*connect.Response[v1.AllowHostResponse], error) {

@@ -41,6 +41,8 @@ const (
 	TargetServiceListTargetsProcedure = "/sango.v1.TargetService/ListTargets"
 	// TargetServiceGetTargetProcedure is the fully-qualified name of the TargetService's GetTarget RPC.
 	TargetServiceGetTargetProcedure = "/sango.v1.TargetService/GetTarget"
+	// TargetServiceSetTargetProcedure is the fully-qualified name of the TargetService's SetTarget RPC.
+	TargetServiceSetTargetProcedure = "/sango.v1.TargetService/SetTarget"
 	// TargetServiceMapVolumeProcedure is the fully-qualified name of the TargetService's MapVolume RPC.
 	TargetServiceMapVolumeProcedure = "/sango.v1.TargetService/MapVolume"
 	// TargetServiceUnmapVolumeProcedure is the fully-qualified name of the TargetService's UnmapVolume
@@ -56,6 +58,9 @@ type TargetServiceClient interface {
 	CreateTarget(context.Context, *connect.Request[v1.CreateTargetRequest]) (*connect.Response[v1.CreateTargetResponse], error)
 	ListTargets(context.Context, *connect.Request[v1.ListTargetsRequest]) (*connect.Response[v1.ListTargetsResponse], error)
 	GetTarget(context.Context, *connect.Request[v1.GetTargetRequest]) (*connect.Response[v1.GetTargetResponse], error)
+	// SetTarget changes the accounts of an open target. They hold from the next
+	// login on.
+	SetTarget(context.Context, *connect.Request[v1.SetTargetRequest]) (*connect.Response[v1.SetTargetResponse], error)
 	// MapVolume puts a volume at a LUN; hosts that are logged in are told.
 	MapVolume(context.Context, *connect.Request[v1.MapVolumeRequest]) (*connect.Response[v1.MapVolumeResponse], error)
 	// UnmapVolume takes a LUN away; commands that hosts have under way end.
@@ -93,6 +98,12 @@ func NewTargetServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(targetServiceMethods.ByName("GetTarget")),
 			connect.WithClientOptions(opts...),
 		),
+		setTarget: connect.NewClient[v1.SetTargetRequest, v1.SetTargetResponse](
+			httpClient,
+			baseURL+TargetServiceSetTargetProcedure,
+			connect.WithSchema(targetServiceMethods.ByName("SetTarget")),
+			connect.WithClientOptions(opts...),
+		),
 		mapVolume: connect.NewClient[v1.MapVolumeRequest, v1.MapVolumeResponse](
 			httpClient,
 			baseURL+TargetServiceMapVolumeProcedure,
@@ -119,6 +130,7 @@ type targetServiceClient struct {
 	createTarget *connect.Client[v1.CreateTargetRequest, v1.CreateTargetResponse]
 	listTargets  *connect.Client[v1.ListTargetsRequest, v1.ListTargetsResponse]
 	getTarget    *connect.Client[v1.GetTargetRequest, v1.GetTargetResponse]
+	setTarget    *connect.Client[v1.SetTargetRequest, v1.SetTargetResponse]
 	mapVolume    *connect.Client[v1.MapVolumeRequest, v1.MapVolumeResponse]
 	unmapVolume  *connect.Client[v1.UnmapVolumeRequest, v1.UnmapVolumeResponse]
 	deleteTarget *connect.Client[v1.DeleteTargetRequest, v1.DeleteTargetResponse]
@@ -137,6 +149,11 @@ func (c *targetServiceClient) ListTargets(ctx context.Context, req *connect.Requ
 // GetTarget calls sango.v1.TargetService.GetTarget.
 func (c *targetServiceClient) GetTarget(ctx context.Context, req *connect.Request[v1.GetTargetRequest]) (*connect.Response[v1.GetTargetResponse], error) {
 	return c.getTarget.CallUnary(ctx, req)
+}
+
+// SetTarget calls sango.v1.TargetService.SetTarget.
+func (c *targetServiceClient) SetTarget(ctx context.Context, req *connect.Request[v1.SetTargetRequest]) (*connect.Response[v1.SetTargetResponse], error) {
+	return c.setTarget.CallUnary(ctx, req)
 }
 
 // MapVolume calls sango.v1.TargetService.MapVolume.
@@ -159,6 +176,9 @@ type TargetServiceHandler interface {
 	CreateTarget(context.Context, *connect.Request[v1.CreateTargetRequest]) (*connect.Response[v1.CreateTargetResponse], error)
 	ListTargets(context.Context, *connect.Request[v1.ListTargetsRequest]) (*connect.Response[v1.ListTargetsResponse], error)
 	GetTarget(context.Context, *connect.Request[v1.GetTargetRequest]) (*connect.Response[v1.GetTargetResponse], error)
+	// SetTarget changes the accounts of an open target. They hold from the next
+	// login on.
+	SetTarget(context.Context, *connect.Request[v1.SetTargetRequest]) (*connect.Response[v1.SetTargetResponse], error)
 	// MapVolume puts a volume at a LUN; hosts that are logged in are told.
 	MapVolume(context.Context, *connect.Request[v1.MapVolumeRequest]) (*connect.Response[v1.MapVolumeResponse], error)
 	// UnmapVolume takes a LUN away; commands that hosts have under way end.
@@ -192,6 +212,12 @@ func NewTargetServiceHandler(svc TargetServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(targetServiceMethods.ByName("GetTarget")),
 		connect.WithHandlerOptions(opts...),
 	)
+	targetServiceSetTargetHandler := connect.NewUnaryHandler(
+		TargetServiceSetTargetProcedure,
+		svc.SetTarget,
+		connect.WithSchema(targetServiceMethods.ByName("SetTarget")),
+		connect.WithHandlerOptions(opts...),
+	)
 	targetServiceMapVolumeHandler := connect.NewUnaryHandler(
 		TargetServiceMapVolumeProcedure,
 		svc.MapVolume,
@@ -218,6 +244,8 @@ func NewTargetServiceHandler(svc TargetServiceHandler, opts ...connect.HandlerOp
 			targetServiceListTargetsHandler.ServeHTTP(w, r)
 		case TargetServiceGetTargetProcedure:
 			targetServiceGetTargetHandler.ServeHTTP(w, r)
+		case TargetServiceSetTargetProcedure:
+			targetServiceSetTargetHandler.ServeHTTP(w, r)
 		case TargetServiceMapVolumeProcedure:
 			targetServiceMapVolumeHandler.ServeHTTP(w, r)
 		case TargetServiceUnmapVolumeProcedure:
@@ -243,6 +271,10 @@ func (UnimplementedTargetServiceHandler) ListTargets(context.Context, *connect.R
 
 func (UnimplementedTargetServiceHandler) GetTarget(context.Context, *connect.Request[v1.GetTargetRequest]) (*connect.Response[v1.GetTargetResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.TargetService.GetTarget is not implemented"))
+}
+
+func (UnimplementedTargetServiceHandler) SetTarget(context.Context, *connect.Request[v1.SetTargetRequest]) (*connect.Response[v1.SetTargetResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.TargetService.SetTarget is not implemented"))
 }
 
 func (UnimplementedTargetServiceHandler) MapVolume(context.Context, *connect.Request[v1.MapVolumeRequest]) (*connect.Response[v1.MapVolumeResponse], error) {
