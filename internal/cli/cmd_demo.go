@@ -55,7 +55,7 @@ When everything serves, the file named by --ready-file appears with
 	p.StringSliceVar(&o.advertise, "advertise", nil, "addresses that hosts are told instead, one for each portal")
 	p.StringVar(&o.api, "api", "", "address of the management API on the network; not served yet")
 	p.StringArrayVar(&o.volumes, "volume", nil, "volume as `NAME=SIZE[,OPTION...]`; may be repeated")
-	o.accountFlags.add(p)
+	o.accountFlags.add(c)
 	p.StringVar(&o.readyFile, "ready-file", "", "file that appears, by rename, when everything serves")
 	p.StringVar(&o.logLevel, "log", "warn", "what to log: debug, info, warn or error")
 	return c
@@ -103,17 +103,17 @@ func (o *demoOptions) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if o.readyFile != "" { // one of an earlier start would lie
-		if err := os.Remove(o.readyFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("ready file: %w", err)
-		}
-	}
 	dir, temporary, err := a.demoDir()
 	if err != nil {
 		return err
 	}
 	if temporary {
 		defer os.RemoveAll(dir)
+	}
+	if o.readyFile != "" {
+		if err := withdraw(o.readyFile, dir); err != nil {
+			return err
+		}
 	}
 	cfg := gateway.Config{Name: "demo", Dir: dir, Portals: portals, Version: a.version, Log: a.logger(level)}
 	var luns []gateway.DemoLUN
@@ -136,7 +136,7 @@ func (o *demoOptions) run(ctx context.Context, a *app) error {
 			fmt.Fprintln(a.err, "note:", note)
 		}
 		return err
-	}, func(_ context.Context, n *gateway.Node) error {
+	}, func(ctx context.Context, n *gateway.Node) error {
 		abs, err := filepath.Abs(dir)
 		if err != nil {
 			return err
@@ -145,7 +145,11 @@ func (o *demoOptions) run(ctx context.Context, a *app) error {
 		for _, p := range n.Portals() {
 			r.Portals = append(r.Portals, p.Listen)
 		}
-		a.greet(r, abs, temporary)
+		auth, err := demoAccounts(ctx, n)
+		if err != nil {
+			return err
+		}
+		a.greet(r, auth, len(acc) == 0, abs, temporary)
 		if o.readyFile == "" {
 			return nil
 		}
@@ -165,9 +169,33 @@ func (a *app) demoDir() (string, bool, error) {
 	return d, true, err
 }
 
-// greet tells a newcomer how to go on.
-func (a *app) greet(r demoReady, dir string, temporary bool) {
+// demoAccounts returns the accounts that the demo target asks for.
+func demoAccounts(ctx context.Context, n *gateway.Node) ([]san.CHAP, error) {
+	snap, err := n.Meta().Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if t := snap.Targets[demoTarget]; t != nil {
+		return t.Auth, nil
+	}
+	return nil, nil
+}
+
+// greet tells a newcomer how to go on. old says that the accounts are those
+// of an earlier start.
+func (a *app) greet(r demoReady, auth []san.CHAP, old bool, dir string, temporary bool) {
 	fmt.Fprintf(a.out, "serving %s\n", r.Target)
+	var users []string
+	for _, c := range auth {
+		users = append(users, c.User)
+	}
+	if len(users) > 0 {
+		from := ""
+		if old {
+			from = "   (from an earlier start; 'sango target set " + r.Target + " --no-chap' ends that)"
+		}
+		fmt.Fprintf(a.out, "log in with CHAP as: %s%s\n", strings.Join(users, ", "), from)
+	}
 	for _, p := range r.Portals {
 		for _, l := range r.LUNs {
 			fmt.Fprintf(a.out, "  iscsi://%s/%s/%d  %s, %s\n", p, r.Target, l.LUN, l.Volume, size(l.Size))
@@ -178,6 +206,20 @@ func (a *app) greet(r demoReady, dir string, temporary bool) {
 		kept = "   (temporary: removed at the end; --dir keeps it)"
 	}
 	fmt.Fprintf(a.out, "manage it with: export SANGO_DIR=%s%s\nstop it with Ctrl-C\n", dir, kept)
+}
+
+// withdraw removes the ready file of an earlier demo in dir, which would lie.
+// That of one which still serves dir stays.
+func withdraw(path, dir string) error {
+	lock, err := gateway.TakeLock(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("ready file: %w", err)
+	}
+	return nil
 }
 
 // appear writes v as JSON to a file that appears with all its contents.

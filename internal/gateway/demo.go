@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"sango/internal/meta"
 	"sango/internal/san"
@@ -27,38 +29,43 @@ type DemoLUN struct {
 // they are, wherever they are mapped already. It returns the LUNs of the
 // target, and a sentence for each volume that is not quite what d asks for.
 func (n *Node) Prepare(ctx context.Context, d Demo) (luns []DemoLUN, notes []string, err error) {
+	snap, err := n.meta.Load(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	have := make(map[string]*san.Volume, len(snap.Volumes))
+	for _, v := range snap.Volumes {
+		have[v.Name] = v
+	}
+	ids := make([]san.UUID, 0, len(d.Volumes))
 	for _, want := range d.Volumes {
-		have, err := (volumes{n}).named(ctx, want.Name)
-		if errors.Is(err, san.ErrNotFound) {
-			v := *want
-			if err := n.Volumes().Create(ctx, &v); err != nil {
+		v := have[want.Name]
+		if v == nil {
+			c := *want
+			v = &c
+			if err := n.Volumes().Create(ctx, v); err != nil {
 				return nil, nil, err
 			}
-			continue
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		if note := difference(have, want); note != "" {
+		} else if note := difference(v, want); note != "" {
 			notes = append(notes, note)
 		}
+		ids = append(ids, v.ID)
 	}
 	if err := n.meta.Update(ctx, func(tx *meta.Tx) error { return prepareTarget(tx, d) }); err != nil {
 		return nil, nil, err
 	}
-	for _, want := range d.Volumes {
-		if err := n.meta.Update(ctx, func(tx *meta.Tx) error { return mapOnce(tx, d.Target, want.Name) }); err != nil {
+	for batch := range slices.Chunk(ids, meta.MaxMapMissing) {
+		if err := n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.MapMissing(d.Target, batch) }); err != nil {
 			return nil, nil, err
 		}
 	}
 	if err := n.Sync(ctx); err != nil {
 		return nil, nil, err
 	}
-	err = n.meta.Update(ctx, func(tx *meta.Tx) error {
-		luns, err = demoLUNs(tx, d.Target)
-		return err
-	})
-	return luns, notes, err
+	if snap, err = n.meta.Load(ctx); err != nil {
+		return nil, nil, err
+	}
+	return demoLUNs(snap, d.Target), notes, nil
 }
 
 func prepareTarget(tx *meta.Tx, d Demo) error {
@@ -73,42 +80,18 @@ func prepareTarget(tx *meta.Tx, d Demo) error {
 	return tx.PutTarget(t)
 }
 
-func mapOnce(tx *meta.Tx, target, volume string) error {
-	v, err := tx.VolumeNamed(volume)
-	if err != nil {
-		return err
-	}
-	uses, err := tx.Mappings(v.ID)
-	if err != nil {
-		return err
-	}
-	for _, u := range uses {
-		if u.Target == target {
-			return nil
-		}
-	}
-	_, err = tx.Map(target, meta.AnyLUN, san.Mapping{Volume: v.ID})
-	return err
-}
-
-func demoLUNs(tx *meta.Tx, target string) ([]DemoLUN, error) {
-	t, err := tx.Target(target)
-	if err != nil {
-		return nil, err
-	}
+func demoLUNs(snap *meta.Snapshot, target string) []DemoLUN {
 	out := []DemoLUN{}
-	for lun := san.LUN(0); len(out) < len(t.LUNs); lun++ {
-		m, ok := t.LUNs[lun]
-		if !ok {
-			continue
-		}
-		v, err := tx.Volume(m.Volume)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, DemoLUN{lun, v.Name, v.Size})
+	t := snap.Targets[target]
+	if t == nil {
+		return out
 	}
-	return out, nil
+	for _, lun := range slices.Sorted(maps.Keys(t.LUNs)) {
+		if v := snap.Volumes[t.LUNs[lun].Volume]; v != nil {
+			out = append(out, DemoLUN{lun, v.Name, v.Size})
+		}
+	}
+	return out
 }
 
 // difference says how a volume that exists differs from what was asked for.

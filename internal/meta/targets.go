@@ -159,6 +159,49 @@ func (tx *Tx) Map(target string, lun int, m san.Mapping) (san.LUN, error) {
 	return l, tx.put(lunKey(target, l), m)
 }
 
+// MaxMapMissing is how many volumes one MapMissing takes.
+const MaxMapMissing = 1000
+
+// MapMissing puts those of the volumes that a target does not map yet, for
+// every host, at its lowest free LUNs, in the order given.
+func (tx *Tx) MapMissing(target string, volumes []san.UUID) error {
+	t, err := tx.Target(target)
+	if err != nil {
+		return err
+	}
+	mapped := make(map[san.UUID]bool, len(t.LUNs))
+	for _, m := range t.LUNs {
+		mapped[m.Volume] = true
+	}
+	lun := san.LUN(0)
+	for _, id := range volumes {
+		if mapped[id] {
+			continue
+		}
+		if _, err := tx.Volume(id); err != nil {
+			return err
+		}
+		for {
+			if _, taken := t.LUNs[lun]; !taken {
+				break
+			}
+			lun++
+		}
+		if lun > san.MaxLUN {
+			return san.Errorf(san.ErrRefused, "target %s has no LUN left: it maps %d volumes; use another target for more", target, len(t.LUNs))
+		}
+		m := san.Mapping{Volume: id}
+		if err := tx.put(mappedKey(id, target, lun), struct{}{}); err != nil {
+			return err
+		}
+		if err := tx.put(lunKey(target, lun), m); err != nil {
+			return err
+		}
+		t.LUNs[lun], mapped[id] = m, true
+	}
+	return nil
+}
+
 // Unmap removes a LUN of a target.
 func (tx *Tx) Unmap(target string, lun san.LUN) error {
 	t, err := tx.Target(target)
