@@ -8,7 +8,7 @@ import (
 )
 
 // Config is how a Server behaves. Zero fields take the defaults that
-// withDefaults gives.
+// Complete gives.
 type Config struct {
 	// Connections bounds all the connections of the server. One more is refused
 	// with login status 0302h, and past a reserve for such refusals reset.
@@ -53,11 +53,13 @@ type Config struct {
 	NoImmediateData bool
 	InitialR2T      bool
 
-	// ConnectionMemory and Memory bound the task data that one connection and
-	// the whole server hold, in bytes. A command that would exceed the first
-	// ends with TASK SET FULL, unless it is the only one of its connection; one
-	// that would exceed the second ends with BUSY.
+	// ConnectionMemory, HostMemory and Memory bound the task data that one
+	// connection, all those of one initiator name, and the whole server hold, in
+	// bytes. A command that would exceed the first ends with TASK SET FULL,
+	// unless it is the only one of its connection; one that would exceed the
+	// others ends with BUSY.
 	ConnectionMemory int64
+	HostMemory       int64
 	Memory           int64
 
 	// DrainTime is what initiators are given to log out when the server
@@ -67,8 +69,9 @@ type Config struct {
 	Logger *slog.Logger // nil: slog.Default()
 }
 
-// withDefaults fills the zero fields and checks the others.
-func (c Config) withDefaults() (Config, error) {
+// Complete returns c with its zero fields filled in, and what is wrong with the
+// others.
+func (c Config) Complete() (Config, error) {
 	def(&c.Connections, 1024)
 	def(&c.Logins, max(c.Connections/4, 1))
 	def(&c.LoginsPerAddress, max(c.Logins/4, 1))
@@ -86,12 +89,14 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.OutstandingR2T, maxR2T)
 	def(&c.ConnectionMemory, 256<<20)
 	def(&c.Memory, 2<<30)
+	def(&c.HostMemory, max(c.Memory/2, transferEstimate))
 	def(&c.DrainTime, 5*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	return c, errors.Join(
 		within("memory (MiB)", int(c.Memory>>20), transferEstimate>>20, 1<<20),
+		within("memory of a host (MiB)", int(c.HostMemory>>20), transferEstimate>>20, 1<<20),
 		within("memory of a connection (KiB)", int(c.ConnectionMemory>>10), 64, 1<<30),
 		within("connections", c.Connections, 1, 1<<20),
 		within("logins", c.Logins, 1, 1<<20),

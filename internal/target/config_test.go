@@ -6,7 +6,7 @@ import (
 )
 
 func TestConfigDefaults(t *testing.T) {
-	c, err := Config{}.withDefaults()
+	c, err := Config{}.Complete()
 	if err != nil {
 		t.Fatal(err)
 	}

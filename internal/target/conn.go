@@ -41,6 +41,7 @@ type conn struct {
 	tagsWrapped bool      // all tags were handed out once
 	identity    iscsi.Identity
 	grant       Grant
+	host        *host // of a normal session
 	nexus       *lun.Nexus
 	tsih, cid   uint16
 	refusal     iscsi.LoginStatus // how its login ends, decided before it began

@@ -9,20 +9,27 @@ import (
 
 // registry knows the sessions of a server by their names.
 type registry struct {
-	perHost int // normal sessions that one initiator name may have
+	perHost int   // normal sessions that one initiator name may have
+	memory  int64 // bytes of task data that they may hold together
 
 	mu       sync.Mutex // guards the fields below
 	refusing bool       // the server drains: no new sessions
 	nexuses  map[san.NexusID]*conn
 	handles  map[uint16]*conn // by TSIH
-	hosts    map[string]int   // normal sessions by initiator name
+	hosts    map[string]*host // by initiator name
 	last     uint16           // TSIH that was given last
 }
 
-func newRegistry(perHost int) *registry {
+// host is what the sessions of one initiator name share.
+type host struct {
+	sessions int // normal ones; guarded by registry.mu
+	memory   budget
+}
+
+func newRegistry(perHost int, memory int64) *registry {
 	return &registry{
-		perHost: perHost,
-		nexuses: make(map[san.NexusID]*conn), handles: make(map[uint16]*conn), hosts: make(map[string]int),
+		perHost: perHost, memory: memory,
+		nexuses: make(map[san.NexusID]*conn), handles: make(map[uint16]*conn), hosts: make(map[string]*host),
 	}
 }
 
@@ -32,15 +39,16 @@ func newRegistry(perHost int) *registry {
 func (r *registry) add(c *conn) (old *conn, status iscsi.LoginStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id, host := c.nexusID(), c.identity.Initiator.Name
+	id, name := c.nexusID(), c.identity.Initiator.Name
+	h := r.hosts[name]
 	switch {
 	case r.refusing:
 		return nil, iscsi.LoginUnavailable
 	case c.identity.Discovery:
 	case r.nexuses[id] != nil:
 		return r.nexuses[id], iscsi.LoginSuccess
-	case r.hosts[host] >= r.perHost:
-		c.log.Warn("a login was refused: the initiator has as many sessions as it may have", "sessions", r.hosts[host])
+	case h != nil && h.sessions >= r.perHost:
+		c.log.Warn("a login was refused: the initiator has as many sessions as it may have", "sessions", h.sessions)
 		return nil, iscsi.LoginOutOfResources
 	}
 	if len(r.handles) == 0xffff {
@@ -55,8 +63,13 @@ func (r *registry) add(c *conn) (old *conn, status iscsi.LoginStatus) {
 	c.tsih = r.last
 	r.handles[c.tsih] = c
 	if !c.identity.Discovery {
+		if h == nil {
+			h = &host{memory: budget{limit: r.memory}}
+			r.hosts[name] = h
+		}
+		h.sessions++
+		c.host = h
 		r.nexuses[id] = c
-		r.hosts[host]++
 	}
 	return nil, iscsi.LoginSuccess
 }
@@ -73,9 +86,8 @@ func (r *registry) remove(c *conn) {
 		return
 	}
 	delete(r.nexuses, c.nexusID())
-	host := c.identity.Initiator.Name
-	if r.hosts[host]--; r.hosts[host] == 0 {
-		delete(r.hosts, host)
+	if c.host.sessions--; c.host.sessions == 0 {
+		delete(r.hosts, c.identity.Initiator.Name)
 	}
 }
 

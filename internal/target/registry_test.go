@@ -15,7 +15,7 @@ func named(host string, n byte, discovery bool) *conn {
 }
 
 func TestRegistry(t *testing.T) {
-	r := newRegistry(2)
+	r := newRegistry(2, 1<<20)
 	add := func(c *conn) (*conn, iscsi.LoginStatus) { return r.add(c) }
 	a := named("a", 1, false)
 	if old, st := add(a); old != nil || st != iscsi.LoginSuccess || a.tsih == 0 {

@@ -45,13 +45,13 @@ const refusalReserve = 32
 
 // New returns a server that serves what d knows.
 func New(cfg Config, d Directory) (*Server, error) {
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.Complete()
 	if err != nil {
 		return nil, err
 	}
 	return &Server{
 		cfg: cfg, dir: d, log: cfg.Logger, challenger: iscsi.NewChallenger(),
-		reg: newRegistry(cfg.SessionsPerHost), memory: budget{limit: cfg.Memory},
+		reg: newRegistry(cfg.SessionsPerHost, cfg.HostMemory), memory: budget{limit: cfg.Memory},
 		closing:   make(chan struct{}),
 		noise:     rate.Sometimes{First: 16, Interval: time.Second},
 		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool),

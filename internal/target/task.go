@@ -78,6 +78,7 @@ func (t *task) free() {
 	c := t.conn
 	if t.reserved > 0 {
 		c.memory.give(t.reserved)
+		c.host.memory.give(t.reserved)
 		c.srv.memory.give(t.reserved)
 	}
 	t.Task.Reset()
@@ -90,28 +91,34 @@ func (t *task) free() {
 func (t *task) charge(n int64) {
 	if n > 0 {
 		t.conn.memory.used.Add(n)
+		t.conn.host.memory.used.Add(n)
 		t.conn.srv.memory.used.Add(n)
 		t.reserved += n
 	}
 }
 
-// reserve takes n bytes from the budgets of the connection and the server, or
-// says how the command has to end for lack of them: TASK SET FULL when its own
-// connection holds too much, BUSY when all of them together do. A connection
-// that holds nothing may exceed its own limit, so that no command is too large
-// for ever.
+// reserve takes n bytes from the budgets of the connection, the host and the
+// server, or says how the command has to end for lack of them: TASK SET FULL
+// when its own connection holds too much, BUSY when several of them together
+// do. A connection that holds nothing for other commands may exceed its own
+// limit, so that no command is too large for ever.
 func (t *task) reserve(n int64) scsi.Status {
 	c := t.conn
 	switch {
 	case n <= 0:
 		return scsi.Good
 	case c.memory.take(n):
-	case c.memory.used.Load() > 0:
+	case c.memory.used.Load() > t.reserved:
 		return scsi.TaskSetFull
 	default:
 		c.memory.used.Add(n)
 	}
+	if !c.host.memory.take(n) {
+		c.memory.give(n)
+		return scsi.Busy
+	}
 	if !c.srv.memory.take(n) {
+		c.host.memory.give(n)
 		c.memory.give(n)
 		return scsi.Busy
 	}
