@@ -35,10 +35,26 @@ Run one node until it is terminated. The configuration is YAML or JSON:
   limits:                     # each may be left out
     connections: 1024
     sessions_per_host: 64
+    logins: 256               # connections that log in, or only discover
+    logins_per_address: 64    # of those, from one address
     memory: 2G                # task data in all
+    host_memory: 1G           # task data of one initiator name
     connection_memory: 256M   # task data of one connection
     background: 200M          # merge, sanitize and copy, bytes a second and volume
     mem_volume: 4G            # memory of one mem volume
+  iscsi:                      # each may be left out
+    nop_interval: 1s          # between two pings of a connection
+    nop_timeout: 3500ms       # for the answer; both together are 3s to 5s
+    max_age: 3s               # a command older than that is not executed
+    login_timeout: 15s
+    drain_time: 5s            # for initiators to log out when the node stops
+    window: 128               # commands that a session may have outstanding
+    max_recv_data_segment: 256K
+    first_burst: 256K
+    max_burst: 1M
+    outstanding_r2t: 8
+    immediate_data: true
+    initial_r2t: false        # true: no unsolicited data but immediate data
 
 SIGTERM asks initiators to log out, and ends it within 10 seconds.
 --dir and $SANGO_DIR do not replace the directory of the file.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) })

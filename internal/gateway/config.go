@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sango/internal/san"
+	"sango/internal/target"
 )
 
 // Config is what a node needs to know of itself. All else is in the metadata.
@@ -24,6 +25,7 @@ type Config struct {
 	Version string   // of the program, for status
 	Log     *slog.Logger
 	Limits  Limits
+	ISCSI   target.Config // zero fields are its defaults; those that Limits has too are taken from there
 }
 
 // Limits bound what a node takes; zero fields are the defaults of the packages
@@ -31,7 +33,10 @@ type Config struct {
 type Limits struct {
 	Connections      int   // in all
 	SessionsPerHost  int   // of one initiator name
+	Logins           int   // connections that log in or are discovery sessions
+	LoginsPerAddress int   // of those, from one address
 	Memory           int64 // bytes of task data in all
+	HostMemory       int64 // bytes of task data of one initiator name
 	ConnectionMemory int64 // bytes of task data of one connection
 	Background       int64 // bytes a second of background work, a volume
 	MemVolume        int64 // bytes of memory that one mem volume may take; 0: its size
@@ -59,23 +64,28 @@ type fileConfig struct {
 	Limits  struct {
 		Connections      int    `koanf:"connections"`
 		SessionsPerHost  int    `koanf:"sessions_per_host"`
+		Logins           int    `koanf:"logins"`
+		LoginsPerAddress int    `koanf:"logins_per_address"`
 		Memory           string `koanf:"memory"`
+		HostMemory       string `koanf:"host_memory"`
 		ConnectionMemory string `koanf:"connection_memory"`
 		Background       string `koanf:"background"`
 		MemVolume        string `koanf:"mem_volume"`
 	} `koanf:"limits"`
+	ISCSI fileISCSI `koanf:"iscsi"`
 }
 
 // limits reads the limits of the file.
 func (f *fileConfig) limits() (l Limits, err error) {
 	l.Connections, l.SessionsPerHost = f.Limits.Connections, f.Limits.SessionsPerHost
-	if l.Connections < 0 || l.SessionsPerHost < 0 {
+	l.Logins, l.LoginsPerAddress = f.Limits.Logins, f.Limits.LoginsPerAddress
+	if min(l.Connections, l.SessionsPerHost, l.Logins, l.LoginsPerAddress) < 0 {
 		return l, san.Errorf(san.ErrInvalid, "a limit can't be negative; leave it out for the default")
 	}
 	for _, x := range []struct {
 		text string
 		to   *int64
-	}{{f.Limits.Memory, &l.Memory}, {f.Limits.ConnectionMemory, &l.ConnectionMemory}, {f.Limits.Background, &l.Background}, {f.Limits.MemVolume, &l.MemVolume}} {
+	}{{f.Limits.Memory, &l.Memory}, {f.Limits.HostMemory, &l.HostMemory}, {f.Limits.ConnectionMemory, &l.ConnectionMemory}, {f.Limits.Background, &l.Background}, {f.Limits.MemVolume, &l.MemVolume}} {
 		if x.text == "" {
 			continue
 		}
@@ -99,10 +109,26 @@ func (f *fileConfig) limits() (l Limits, err error) {
 //	limits:                    # each may be left out
 //	  connections: 1024
 //	  sessions_per_host: 64
+//	  logins: 256              # connections that log in, or only discover
+//	  logins_per_address: 64   # of those, from one address
 //	  memory: 2G               # task data in all
+//	  host_memory: 1G          # task data of one initiator name
 //	  connection_memory: 256M  # task data of one connection
 //	  background: 200M         # merge, sanitize and copy, bytes a second and volume
 //	  mem_volume: 4G           # memory of one mem volume
+//	iscsi:                     # each may be left out
+//	  nop_interval: 1s         # between two pings of a connection
+//	  nop_timeout: 3500ms      # for the answer; both together are 3s to 5s
+//	  max_age: 3s              # a command older than that is not executed
+//	  login_timeout: 15s
+//	  drain_time: 5s           # for initiators to log out when the node stops
+//	  window: 128              # commands that a session may have outstanding
+//	  max_recv_data_segment: 256K
+//	  first_burst: 256K
+//	  max_burst: 1M
+//	  outstanding_r2t: 8
+//	  immediate_data: true
+//	  initial_r2t: false       # true: no unsolicited data but immediate data
 //
 // It returns the configuration and the level of the log. Unknown settings are
 // errors.
@@ -134,7 +160,9 @@ func ReadConfig(path string) (Config, slog.Level, error) {
 		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: set dir to the directory that holds everything", path)
 	}
 	c := Config{Name: f.Name, Dir: f.Dir, Portals: f.Portals}
-	c.Limits, err = f.limits()
+	if c.Limits, err = f.limits(); err == nil {
+		c.ISCSI, err = f.ISCSI.config()
+	}
 	if err == nil {
 		err = c.check()
 	}
@@ -169,6 +197,9 @@ func (c *Config) check() error {
 	c.Dir = dir
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if err := c.checkISCSI(); err != nil {
+		return err
 	}
 	names := map[string]bool{}
 	for i := range c.Portals {

@@ -27,6 +27,14 @@ func (v *view) admits(s *served, initiator string, from netip.Addr) (*san.Host, 
 	return h, h != nil && slices.Contains(s.rec.Hosts, h.Name)
 }
 
+// hostName is the name that sessions of h carry, "" without a host.
+func hostName(h *san.Host) string {
+	if h == nil {
+		return ""
+	}
+	return h.Name
+}
+
 // Visible implements target.Directory.
 func (d directory) Visible(initiator string, from netip.Addr) []string {
 	d.v.mu.RLock()
@@ -71,12 +79,9 @@ func (d directory) Login(initiator string, from netip.Addr, name string) (target
 	if !ok {
 		return target.Grant{}, target.ErrForbidden
 	}
-	g := target.Grant{Target: s.target, Accounts: s.rec.Auth}
-	if h != nil {
-		g.Host = h.Name
-		if len(h.Auth) > 0 {
-			g.Accounts = h.Auth
-		}
+	g := target.Grant{Target: s.target, Host: hostName(h), Accounts: s.rec.Auth}
+	if h != nil && len(h.Auth) > 0 {
+		g.Accounts = h.Auth
 	}
 	return g, nil
 }

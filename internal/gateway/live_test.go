@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"sango/internal/iscsi"
@@ -133,5 +134,47 @@ func TestOnlyAllowedHostsLogIn(t *testing.T) {
 	}
 	if err := c.Ping([]byte("x")); err == nil {
 		t.Error("the session of a host that was denied still answers")
+	}
+}
+
+// Which LUNs a session sees hangs on the host it belongs to: when its initiator
+// becomes a host, the session ends and a new login sees what is right.
+func TestSessionEndsWhenItsHostIsAnother(t *testing.T) {
+	n := node(t, subdir(t, "d"))
+	mapped(t, n, "a", 1<<20)
+	b := volume(t, n, "b", 1<<20)
+	c := session(t, n)
+	settled(t, c, 0)
+	stays, err := login(t, n, iscsitest.Login{Initiator: "iqn.2026-11.com.example:strange"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, n, func(tx *meta.Tx) error { return tx.CreateHost(&san.Host{Name: "web", IQN: webIQN}) })
+	change(t, n, func(tx *meta.Tx) error {
+		_, err := tx.Map(demoIQN, meta.AnyLUN, san.Mapping{Volume: b.ID, Hosts: []string{"web"}})
+		return err
+	})
+	if err := c.Ping([]byte("x")); err == nil {
+		t.Error("the session goes on as that of no host")
+	}
+	if err := stays.Ping([]byte("x")); err != nil {
+		t.Errorf("the session of another initiator: %v", err)
+	}
+	settled(t, session(t, n), 1)
+}
+
+// A session that wrote names in capitals is one of the same host and target.
+func TestCapitalsInNames(t *testing.T) {
+	n := node(t, subdir(t, "d"))
+	mapped(t, n, "a", 1<<20)
+	change(t, n, func(tx *meta.Tx) error { return tx.CreateHost(&san.Host{Name: "web", IQN: webIQN}) })
+	c, err := login(t, n, iscsitest.Login{Initiator: strings.ToUpper(webIQN), Target: strings.ToUpper(demoIQN)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settled(t, c, 0)
+	change(t, n, func(tx *meta.Tx) error { return tx.CreateHost(&san.Host{Name: "x", IQN: webIQN + "2"}) })
+	if err := c.Ping([]byte("x")); err != nil {
+		t.Errorf("the session ended with a change that is none of its own: %v", err)
 	}
 }

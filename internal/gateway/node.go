@@ -82,10 +82,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err = n.register(ctx); err != nil {
 		return nil, err
 	}
-	if n.server, err = target.New(target.Config{
-		Logger: cfg.Log, Connections: cfg.Limits.Connections, SessionsPerHost: cfg.Limits.SessionsPerHost,
-		Memory: cfg.Limits.Memory, ConnectionMemory: cfg.Limits.ConnectionMemory,
-	}, directory{n.view}); err != nil {
+	if n.server, err = target.New(n.cfg.iscsi(), directory{n.view}); err != nil {
 		return nil, err
 	}
 	snap, err := n.meta.Load(ctx)

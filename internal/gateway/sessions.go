@@ -14,7 +14,9 @@ import (
 // dropWait bounds the wait for the tasks of a session that lost its right.
 const dropWait = 30 * time.Second
 
-// enforce ends the sessions whose initiator may not log in any more.
+// enforce ends the sessions whose initiator may not log in any more, and those
+// that would log in as another host now: which LUNs a session sees hangs on
+// its host.
 func (n *Node) enforce() {
 	n.dropSessions("access withdrawn", func(i target.SessionInfo) bool {
 		if i.Discovery {
@@ -30,8 +32,8 @@ func (n *Node) enforce() {
 		if s == nil {
 			return true
 		}
-		_, ok := n.view.admits(s, i.Initiator, from.Addr())
-		return !ok
+		h, ok := n.view.admits(s, i.Initiator, from.Addr())
+		return !ok || !i.Login && i.Host != hostName(h)
 	})
 }
 
