@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"sango/internal/block"
@@ -28,8 +29,11 @@ type pair struct {
 	blocks uint64
 }
 
-func newPair(t *testing.T) *pair {
+func newPair(t *testing.T) *pair { return newPairOf(t, UnitOptions{}) }
+
+func newPairOf(t *testing.T, o UnitOptions) *pair {
 	t.Helper()
+	o.Background = 1 << 40
 	p := &pair{t: t, tg: NewTarget("iqn.2026-11.test:target", TargetOptions{}), bs: 512, blocks: 16 << 20 / 512}
 	m := map[san.LUN]MapEntry{}
 	for i := range p.u {
@@ -41,7 +45,7 @@ func newPair(t *testing.T) *pair {
 		p.delay[i] = delay.New(p.fault[i], delay.Options{})
 		v := testVolume()
 		v.ID, v.NAA, v.Size = san.NewUUID(), uint64(100+i), 16<<20
-		p.u[i] = unitOver(t, v, block.Check(p.delay[i], t), nil, UnitOptions{Background: 1 << 40})
+		p.u[i] = unitOver(t, v, block.Check(p.delay[i], t), nil, o)
 		e := MapEntry{Unit: p.u[i]}
 		if i == 2 {
 			e.Hosts = []string{"other"}
@@ -352,7 +356,13 @@ func TestCopyIsAborted(t *testing.T) {
 // Copies in both directions, ORDERED tasks and COMPARE AND WRITE at the same
 // time do not wait for one another for ever.
 func TestCopiesDoNotDeadlock(t *testing.T) {
-	p := newPair(t)
+	for _, workers := range []int{0, 1, maxCopies} { // 0: as many as usual
+		t.Run(strconv.Itoa(workers), func(t *testing.T) { copyBothWays(t, newPairOf(t, UnitOptions{Workers: workers})) })
+	}
+}
+
+func copyBothWays(t *testing.T, p *pair) {
+	t.Helper()
 	var tasks []*Task
 	start := func(task *Task, data []byte) {
 		p.Admit(task)

@@ -39,7 +39,8 @@ type UnitOptions struct {
 	Tasks int
 	// TasksPerNexus bounds the tasks of one nexus: past it, TASK SET FULL.
 	TasksPerNexus int
-	// Workers bounds the goroutines that execute blocking commands.
+	// Workers bounds the goroutines that execute blocking commands. Fewer than
+	// copies and one other command need are taken for that many.
 	Workers int
 	// Background is the rate of background work (sanitize, copy), in bytes a
 	// second (DESIGN §7); 0 means 200 MB/s.
@@ -60,6 +61,9 @@ func (o UnitOptions) withDefaults() UnitOptions {
 	if o.Workers <= 0 {
 		o.Workers = DefaultWorkers
 	}
+	// A copy holds its worker while it waits for commands of its units: one more
+	// executes those.
+	o.Workers = max(o.Workers, maxCopies+1)
 	if o.Background <= 0 {
 		o.Background = 200_000_000
 	}
