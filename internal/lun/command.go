@@ -85,7 +85,7 @@ const (
 )
 
 // access is how a command fares with a persistent reservation of another nexus
-// (SPC-4 table 46, SBC-3 table 13). RESERVE(6) conflicts with more commands
+// (SPC-4 table 65, SBC-4 table 13). RESERVE(6) conflicts with more commands
 // (SPC-2 table 10); the reservation family knows which.
 type access uint8
 

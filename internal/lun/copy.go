@@ -45,7 +45,7 @@ func copyCommands() []command {
 		c := &list[i+1]
 		c.usage = c.usage[:1] + string(rune(c.sa)) + c.usage[2:]
 		c.nominal, c.recommended = quick, medium
-		c.flags, c.access = inPlace, accessRead
+		c.flags, c.access = inPlace, accessAny // SPC-4 table 65
 	}
 	return list
 }

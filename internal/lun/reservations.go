@@ -74,7 +74,7 @@ var classes = [...]reserve.Access{
 }
 
 // accessOf returns the class of t under a persistent reservation (SPC-4 table
-// 66, SBC-3 table 14).
+// 65, SBC-4 table 13).
 func accessOf(t *Task) reserve.Access {
 	if t.cmd.access != accessSpecial {
 		return classes[t.cmd.access]

@@ -13,7 +13,7 @@ import (
 	"sango/internal/scsi/pr"
 )
 
-// rule is what the standards say of a command: SPC-4 table 66, SBC-3 table 14
+// rule is what the standards say of a command: SPC-4 table 65, SBC-4 table 13
 // for persistent reservations, SPC-2 table 9 for RESERVE(6).
 type rule struct {
 	name   string // of the command in the table
@@ -55,10 +55,10 @@ var rules = []rule{
 	{name: "READ DEFECT DATA(10)", access: "read", six: true},
 	{name: "READ DEFECT DATA(12)", access: "read", six: true},
 	{name: "GET LBA STATUS(16)", access: "read", six: true},
-	{name: "RECEIVE COPY STATUS(LID1)", access: "read", six: true},
-	{name: "RECEIVE COPY DATA(LID1)", access: "read", six: true},
-	{name: "RECEIVE COPY OPERATING PARAMETERS", access: "read", six: true},
-	{name: "RECEIVE COPY FAILURE DETAILS(LID1)", access: "read", six: true},
+	{name: "RECEIVE COPY STATUS(LID1)"},
+	{name: "RECEIVE COPY DATA(LID1)"},
+	{name: "RECEIVE COPY OPERATING PARAMETERS"},
+	{name: "RECEIVE COPY FAILURE DETAILS(LID1)"},
 
 	{name: "WRITE(6)", access: "write", six: true},
 	{name: "WRITE(10)", access: "write", six: true},

@@ -33,7 +33,7 @@ const (
 )
 
 // stops is the one table of conflicts with persistent reservations: type ×
-// standing × access (SPC-4 tables 66 to 68, SBC-3 table 14). What is not set is
+// standing × access (SPC-4 table 65, SBC-4 table 13). What is not set is
 // allowed; the holder always is.
 var stops = [9][2][3]bool{
 	pr.WriteExclusive:                 {Stranger: {AccessWrite: true}, Registrant: {AccessWrite: true}},
