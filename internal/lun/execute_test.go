@@ -13,7 +13,9 @@ import (
 // inject gives u one more command, for a test.
 func inject(u *Unit, c command) {
 	c.seal()
-	u.table.ops[c.op] = &opEntry{cmd: &c}
+	own := *u.table // others share it
+	own.ops[c.op] = &opEntry{cmd: &c}
+	u.table = &own
 }
 
 const (

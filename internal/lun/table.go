@@ -1,6 +1,10 @@
 package lun
 
-import "sango/internal/scsi"
+import (
+	"sync"
+
+	"sango/internal/scsi"
+)
 
 // families are the command families. Each has a file of its own with its
 // descriptors; a new family adds one line here.
@@ -30,8 +34,8 @@ func families() [][]command {
 	}
 }
 
-// table is what one unit executes: exactly what REPORT SUPPORTED OPERATION
-// CODES tells.
+// table is what units of one kind execute: exactly what REPORT SUPPORTED
+// OPERATION CODES tells. It does not change once it is made.
 type table struct {
 	ops  [256]*opEntry
 	list []*command // by operation code, then service action
@@ -43,26 +47,53 @@ type opEntry struct {
 	sa  [32]*command // else, by service action
 }
 
-// newTable collects the commands that u has.
-func newTable(u *Unit) *table {
-	t := &table{}
+// every is all commands of all families, sealed.
+var every = sync.OnceValue(func() []*command {
+	var all []*command
 	for _, f := range families() {
 		for i := range f {
-			c := &f[i]
-			if c.only != nil && !c.only(u) {
-				continue
-			}
-			c.seal()
-			e := t.ops[c.op]
-			if e == nil {
-				e = &opEntry{}
-				t.ops[c.op] = e
-			}
-			if c.op.HasServiceAction() {
-				e.sa[c.sa&0x1f] = c
-			} else {
-				e.cmd = c
-			}
+			f[i].seal()
+			all = append(all, &f[i])
+		}
+	}
+	return all
+})
+
+// tables holds the tables that were made, by which of every they have. Units
+// of one kind share theirs: a node may have thousands.
+var tables sync.Map // string → *table
+
+// newTable returns the table of the commands that u has.
+func newTable(u *Unit) *table {
+	has := make([]byte, len(every()))
+	for i, c := range every() {
+		if c.only == nil || c.only(u) {
+			has[i] = 1
+		}
+	}
+	if t, ok := tables.Load(string(has)); ok {
+		return t.(*table)
+	}
+	t, _ := tables.LoadOrStore(string(has), collect(has))
+	return t.(*table)
+}
+
+// collect makes the table of those of every that has marks.
+func collect(has []byte) *table {
+	t := &table{}
+	for i, c := range every() {
+		if has[i] == 0 {
+			continue
+		}
+		e := t.ops[c.op]
+		if e == nil {
+			e = &opEntry{}
+			t.ops[c.op] = e
+		}
+		if c.op.HasServiceAction() {
+			e.sa[c.sa&0x1f] = c
+		} else {
+			e.cmd = c
 		}
 	}
 	for _, e := range t.ops {

@@ -47,6 +47,18 @@ func TestEveryCommandIsDescribed(t *testing.T) {
 	}
 }
 
+// Thousands of units are cheap because those of one kind share their table.
+func TestUnitsOfOneKindShareTheirTable(t *testing.T) {
+	removable := func(v *san.Volume, _ *UnitOptions) { v.Removable = true }
+	a, b, c := testUnit(t, nil, nil), testUnit(t, nil, nil), testUnit(t, nil, removable)
+	if a.table != b.table {
+		t.Error("two units of one kind have a table each")
+	}
+	if a.table == c.table || c.table.lookup(scsi.OpPreventAllow, 0) == nil || a.table.lookup(scsi.OpPreventAllow, 0) != nil {
+		t.Error("a removable unit and another have the same commands")
+	}
+}
+
 // A bit that the usage data does not have ends every command with a pointer
 // to it.
 func TestReservedBitsAreRefused(t *testing.T) {
