@@ -250,7 +250,10 @@ func TestPersistThroughPowerLoss(t *testing.T) {
 		a.mustPersist(pr.Reserve, pr.ExclusiveAccess, pr.Out{Key: 1})
 
 		b := attach(t, oneUnit(testUnit(t, st, nil)), nexusName(2), "")
-		_, keys := b.keys()
+		generation, keys := b.keys()
+		if generation != 0 {
+			t.Errorf("aptpl %v: PRgeneration %d after a loss of power", aptpl, generation)
+		}
 		read := b.run(b.in(512, 0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0))
 		if aptpl {
 			wantConflict(t, read)

@@ -58,10 +58,13 @@ func (s *State) Reset() *State {
 }
 
 // PowerOn is the loss of power: registrations and the persistent reservation
-// are gone unless APTPL was set (SPC-4 §5.13.5), and so is RESERVE.
+// are gone unless APTPL was set (SPC-4 §5.13.5), and so is RESERVE. PRgeneration
+// begins again in any case (SPC-4 §6.15.2).
 func (s *State) PowerOn() *State {
 	if !s.persist {
 		return &State{}
 	}
-	return s.Reset()
+	next := s.clone()
+	next.legacy, next.generation = nil, 0
+	return next
 }

@@ -30,9 +30,14 @@ func (s *State) register(r *Request, registered, ignore bool) (*State, Outcome) 
 	for _, n := range r.nexuses(initiators) {
 		old, there := next.Registered(n)
 		// A key is changed only by who knows it: a nexus that is named by SPEC_I_PT
-		// or reached by ALL_TG_PT and has another one refuses the whole command.
-		// IGNORE EXISTING KEY goes for every port of the initiator.
+		// or reached by ALL_TG_PT and has another one refuses the whole command;
+		// ALL_TG_PT as if the command had come through that port, SPEC_I_PT with
+		// CHECK CONDITION (SPC-4 §6.16.3). IGNORE EXISTING KEY goes for every port of
+		// the initiator.
 		if there && !ignore && old != key && !(registered && old == r.Out.Key) {
+			if n.Initiator != r.Nexus.Initiator {
+				return s, refuse(scsi.InvalidParameter(portsAt, -1))
+			}
 			return s, conflict
 		}
 		if !there && len(next.regs) >= MaxRegistrations {
