@@ -1,6 +1,7 @@
 package lun
 
 import (
+	"cmp"
 	"errors"
 
 	"sango/internal/block"
@@ -34,9 +35,6 @@ func (c *copier) run() error {
 	for i := range c.list.Segments {
 		if err := c.segment(i); err != nil {
 			return err
-		}
-		if c.t.killed.Load() {
-			return errAborted
 		}
 		c.t.itl.copies.segment(c.result)
 	}
@@ -102,7 +100,10 @@ func (c *copier) segment(n int) error {
 	defer b.Release()
 	from, to := int64(s.SourceLBA)*sbs, int64(s.DestinationLBA)*dbs
 	step := c.pace.portion(chunk, max(sbs, dbs))
-	for done := int64(0); done < length && !c.t.killed.Load(); {
+	for done := int64(0); done < length; {
+		if stop, err := c.t.halted(); stop {
+			return cmp.Or(err, errAborted)
+		}
 		n2 := min(step, length-done)
 		c.pace.pace(n2, nil)
 		p := [][]byte{b.B[:n2]}

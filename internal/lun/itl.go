@@ -22,6 +22,7 @@ type itl struct {
 	attn     attentions
 	prevents atomic.Bool // PREVENT ALLOW MEDIUM REMOVAL of this nexus holds the medium
 	copies   copyResults // of EXTENDED COPY
+	retired  atomic.Bool // its LUN is gone: long commands end at the next opportunity
 
 	mu          sync.Mutex // guards the fields below, and phase, killed, doomed and fences of its tasks
 	first, last *Task      // in order of admission, linked by next and prev
@@ -270,11 +271,13 @@ func (i *itl) withdraw(t *Task) bool {
 }
 
 // retire ends the tasks of a LUN that is gone: those that execute go on to
-// their end, which f waits for; others end with LOGICAL UNIT NOT SUPPORTED,
-// those that gather data-out when they have it. Nothing is admitted any more.
+// their end, which f waits for, and which those that take long hasten (see
+// Task.halted); others end with LOGICAL UNIT NOT SUPPORTED, those that gather
+// data-out when they have it. Nothing is admitted any more.
 func (i *itl) retire(f *fence) {
 	i.mu.Lock()
 	i.dead = true
+	i.retired.Store(true)
 	for t := i.first; t != nil; t = t.next {
 		t.doomed = t.phase == phaseGathering
 	}

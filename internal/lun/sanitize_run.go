@@ -263,18 +263,19 @@ func (s *sanitizer) pass(r *sanitizeRecord) (done bool, err error) {
 	}
 }
 
-// reap ends the command that waits if it was aborted; the operation goes on.
+// reap ends the command that waits if it was aborted or its LUN is gone; the
+// operation goes on.
 func (s *sanitizer) reap() {
 	s.mu.Lock()
-	w := s.waiter
-	if w != nil && w.killed.Load() {
-		s.waiter = nil
-	} else {
-		w = nil
+	w, stop, err := s.waiter, false, error(nil)
+	if w != nil {
+		if stop, err = w.halted(); stop {
+			s.waiter = nil
+		}
 	}
 	s.mu.Unlock()
-	if w != nil {
-		w.finish(nil)
+	if stop {
+		w.finish(err)
 	}
 }
 

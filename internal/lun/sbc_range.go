@@ -102,9 +102,12 @@ func (t *Task) settle(flush bool) error {
 }
 
 // stretches calls f for [off, end) piece by piece, until one fails or the task
-// is aborted.
+// is to end.
 func (t *Task) stretches(off, end, size int64, f func(off, n int64) error) error {
-	for off < end && !t.killed.Load() {
+	for off < end {
+		if stop, err := t.halted(); stop {
+			return err
+		}
 		n := min(size, end-off)
 		if err := f(off, n); err != nil {
 			return err
@@ -112,4 +115,17 @@ func (t *Task) stretches(off, end, size int64, f func(off, n int64) error) error
 		off += n
 	}
 	return nil
+}
+
+// halted reports whether t, which executes, is to go no further, and the error
+// that it ends with then: none if it was aborted, for nobody is told. Commands
+// that may take long ask now and then.
+func (t *Task) halted() (bool, error) {
+	switch {
+	case t.killed.Load():
+		return true, nil
+	case t.itl.retired.Load():
+		return true, scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported)
+	}
+	return false, nil
 }
