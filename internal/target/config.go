@@ -13,9 +13,9 @@ type Config struct {
 	// Connections bounds all the connections of the server. One more is refused
 	// with login status 0302h, and past a reserve for such refusals reset.
 	Connections int
-	// Logins bounds the connections that are logging in, LoginsPerAddress those
-	// of them from one address, so that peers that connect and say nothing
-	// cannot keep hosts out. One more is reset.
+	// Logins bounds the connections that are logging in and the discovery
+	// sessions, LoginsPerAddress those of them from one address, so that peers
+	// that prove nothing cannot keep hosts out. One more is reset.
 	Logins           int
 	LoginsPerAddress int
 	// SessionsPerHost bounds the normal sessions of one initiator name; one

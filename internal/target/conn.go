@@ -28,15 +28,15 @@ type conn struct {
 	in          input
 	sink        [][]byte // scratch
 	params      iscsi.Params
-	limit       int    // longest data segment that is taken now
-	received    uint64 // bytes of task data taken
-	lastHeard   time.Time
+	limit       int       // longest data segment that is taken now
+	received    uint64    // bytes of task data taken
+	lastHeard   time.Time // when the last PDU of a discovery session came
 	nextTick    time.Time
-	deadline    time.Time // the socket's read deadline
 	loginBy     time.Time // zero once the login is over
 	ping        pinger
 	text        *iscsi.TextExchange
 	maxR2Ts     int       // R2Ts that one task may have outstanding
+	parked      int       // bytes of data of commands that wait for their turn, other than SCSI commands
 	nextTTT     iscsi.TTT // tags from firstTTT up to it were handed out
 	tagsWrapped bool      // all tags were handed out once
 	identity    iscsi.Identity
@@ -140,6 +140,7 @@ func (c *conn) dispatch() error {
 	if c.in.ahsErr != nil {
 		return c.rejectPDU(c.in.ahsErr)
 	}
+	c.lastHeard = c.in.pduArrival
 	if c.params.Discovery && op != iscsi.OpTextRequest && op != iscsi.OpLogoutRequest {
 		return c.rejectPDU(&iscsi.ProtocolError{Reason: iscsi.RejectProtocol, Text: "a discovery session takes only Text and Logout Requests"})
 	}
@@ -165,9 +166,10 @@ func (c *conn) dispatch() error {
 }
 
 // numbered runs a command that is not a SCSI command in its turn: at once
-// when it is immediate, else in CmdSN order. run gets whether the command
-// took a credit that its response must give back.
-func (c *conn) numbered(immediate bool, sn iscsi.CmdSN, run func(credit bool) error) error {
+// when it is immediate, else in CmdSN order. Until then it keeps size bytes of
+// data. run gets whether the command took a credit that its response must give
+// back.
+func (c *conn) numbered(immediate bool, sn iscsi.CmdSN, size int, run func(credit bool) error) error {
 	if immediate {
 		return run(false)
 	}
@@ -177,7 +179,15 @@ func (c *conn) numbered(immediate bool, sn iscsi.CmdSN, run func(credit bool) er
 	case now:
 		c.win.advance()
 	case later:
-		c.win.hold(sn, &ordered{run: func() error { return run(true) }})
+		if c.parked+size > maxBacklogBytes {
+			c.mu.Unlock()
+			return c.reject(iscsi.RejectLongOperation, false)
+		}
+		c.parked += size
+		c.win.hold(sn, &ordered{run: func() error {
+			c.parked -= size
+			return run(true)
+		}})
 	}
 	c.mu.Unlock()
 	if v != now {
@@ -207,32 +217,43 @@ func (c *conn) catchUp() error {
 
 // tick does what time asks for. It is called before each wait of the reader.
 // It also keeps the socket's read deadline ahead, so that a wait ends for the
-// next tick and the moment at which the socket was seen empty stays fresh.
+// next thing to do, and soon enough for the moment at which the socket was seen
+// empty to stay fresh.
 func (c *conn) tick(now time.Time) error {
-	if c.deadline.Sub(now) < tickTime/2 {
-		c.deadline = now.Add(tickTime)
-		_ = c.sock.tcp.SetReadDeadline(c.deadline) // a closed socket shows in the read
+	var err error
+	if !now.Before(c.nextTick) {
+		var due time.Time
+		due, err = c.overdue(now)
+		c.nextTick = earlier(now.Add(tickTime/2), due)
+		_ = c.sock.tcp.SetReadDeadline(earlier(now.Add(tickTime), due)) // a closed socket shows in the read
 	}
 	if c.ended.Load() { // after the deadline was set: wake sets it after ended
 		return errEnded
 	}
-	if now.Before(c.nextTick) {
-		return nil
-	}
-	c.nextTick = now.Add(tickTime / 2)
+	return err
+}
+
+// overdue does what is to be done by now, and says when to call it again.
+func (c *conn) overdue(now time.Time) (due time.Time, err error) {
 	switch {
 	case !c.loginBy.IsZero():
-		if now.After(c.loginBy) {
-			return errLoginTime
-		}
+		due, err = c.loginBy, errLoginTime
 	case c.params.Discovery:
-		if now.Sub(c.lastHeard) > c.srv.cfg.DiscoveryIdle {
-			return errIdle
-		}
+		due, err = c.lastHeard.Add(c.srv.cfg.DiscoveryIdle), errIdle
 	default:
 		return c.keepAlive(now)
 	}
-	return nil
+	if now.Before(due) {
+		err = nil
+	}
+	return due, err
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // tickTime is how long a reader sleeps at most.

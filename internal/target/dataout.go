@@ -24,7 +24,9 @@ func (c *conn) tagUsed(t iscsi.TTT) bool {
 	return t != iscsi.NoTTT && (c.tagsWrapped || t >= firstTTT && t < c.nextTTT)
 }
 
-// dataOut takes a SCSI Data-Out PDU (RFC 7143 §11.7).
+// dataOut takes a SCSI Data-Out PDU (RFC 7143 §11.7). ExpStatSN is not looked
+// at, here and in other PDUs: at ErrorRecoveryLevel 0 no status is kept to be
+// sent again, so nothing hangs on what was acknowledged.
 func (c *conn) dataOut() error {
 	d, err := iscsi.ParseDataOut(&c.in.h)
 	if err != nil {
@@ -77,6 +79,9 @@ func (c *conn) expected(t *task, d *iscsi.DataOut) (*burst, int) {
 	}
 	for i := range t.r2t[:t.r2ts] {
 		if t.r2t[i].ttt == d.TTT {
+			if d.LUN != t.LUN { // it has to be that of the R2T (RFC 7143 §11.7.4): data of another unit must not be written here
+				t.blame(scsi.Check(scsi.AbortedCommand, ascServiceCRC))
+			}
 			if i > 0 { // DataSequenceInOrder=Yes
 				t.blame(scsi.Check(scsi.AbortedCommand, ascServiceCRC))
 			}

@@ -80,7 +80,6 @@ func (c *conn) receive(sink [][]byte, want int) (int, error) {
 			return 0, errHangUp // whatever came before it is not executed (DESIGN R4 a)
 		}
 		in.newer = c.sock.arrival
-		c.lastHeard = now
 		c.cork()
 		direct := min(n, want)
 		in.w += n - direct

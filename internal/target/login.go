@@ -163,7 +163,9 @@ func (c *conn) establish(m *iscsi.Login, resp *iscsi.LoginResponse) iscsi.LoginS
 	c.limit = c.params.MaxRecv
 	c.text = iscsi.NewTextExchange(&c.params, c.targetRecords)
 	c.loginBy = time.Time{}
-	c.ping.next = time.Now().Add(c.srv.cfg.NopInterval)
+	c.ping.interval, c.ping.timeout = c.srv.cfg.NopInterval, c.srv.cfg.NopTimeout
+	c.ping.next = time.Now().Add(c.ping.interval)
+	c.nextTick = time.Time{} // what is due has changed
 	resp.TSIH = c.tsih
 	c.srv.established(c, m.User())
 	if c.srv.reg.refuses() { // Drain did not find the session: it began to look before

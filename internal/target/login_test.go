@@ -122,6 +122,30 @@ func TestSilentPeers(t *testing.T) {
 	i.ready()
 }
 
+// Discovery sessions, for which nobody has to prove anything, are bounded like
+// logins: they cannot take the connections that hosts need.
+func TestDiscoverySessionsAreBounded(t *testing.T) {
+	s := start(t, func(c *Config, _ *directory) { c.LoginsPerAddress = 3 })
+	i := connect(t, s)
+	var all []*initiator
+	for range 3 {
+		all = append(all, discover(t, s, hostName))
+	}
+	if nc, err := net.Dial("tcp", s.addr); err == nil { // the reset may be faster than the connect
+		j := &initiator{t: t, nc: nc}
+		j.closed()
+		nc.Close()
+	}
+	i.ready()
+	all[0].logout(iscsi.LogoutRequest{})
+	all[0].loggedOut()
+	all[0].closed()
+	if err := s.Drop(longTime(t), func(i SessionInfo) bool { return i.Discovery }, "test"); err != nil {
+		t.Fatal(err)
+	}
+	discover(t, s, hostName)
+}
+
 // The sizes that were agreed on hold: a longer segment ends the connection.
 func TestSegmentTooLong(t *testing.T) {
 	s := start(t, func(c *Config, _ *directory) { c.MaxRecvDataSegment = 4096 })

@@ -12,7 +12,7 @@ func (c *conn) logoutRequest() error {
 	if _, err := c.endData(); err != nil {
 		return err
 	}
-	return c.numbered(r.Immediate, r.CmdSN, func(credit bool) error {
+	return c.numbered(r.Immediate, r.CmdSN, 0, func(credit bool) error {
 		p := iscsi.LogoutResponse{ITT: r.ITT, Time2Wait: c.params.DefaultTime2Wait, Time2Retain: c.params.DefaultTime2Retain}
 		switch {
 		case r.Reason == iscsi.LogoutRecovery:

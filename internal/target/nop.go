@@ -31,7 +31,7 @@ func (c *conn) nopOut() error {
 		return nil
 	}
 	// Outside the window it is ignored, and its data left to the collector.
-	return c.numbered(n.Immediate, n.CmdSN, func(credit bool) error {
+	return c.numbered(n.Immediate, n.CmdSN, len(data.B), func(credit bool) error {
 		c.echo(&n, data, credit)
 		return nil
 	})
@@ -48,9 +48,11 @@ func (c *conn) echo(n *iscsi.NopOut, data *bufpool.Buf, credit bool) {
 	c.post(k)
 }
 
-// pinger is the liveness check of a connection (DESIGN R4 a). It belongs to
-// the reader, apart from sent.
+// pinger decides about the liveness of a connection (DESIGN R4 a). It belongs
+// to the reader, apart from sent.
 type pinger struct {
+	interval, timeout time.Duration
+
 	next     time.Time // when the next ping is due
 	ttt      iscsi.TTT // of the ping that waits for its answer, 0 without one
 	deadline time.Time // when the answer must have come
@@ -60,36 +62,44 @@ type pinger struct {
 
 func (p *pinger) answered() { p.ttt = 0 }
 
-// keepAlive sends a ping when one is due, and ends the connection when one was
-// not answered in time. While the ping itself is still in the queue to the
-// peer, and the peer's kernel keeps acknowledging what comes before it, the
-// path is slow and not dead: the time starts anew (DESIGN R8).
-func (c *conn) keepAlive(now time.Time) error {
-	p := &c.ping
+// step says whether a ping is to be sent now, with what tag returns, and when
+// to call it again; acked is how much of the stream the peer's kernel has
+// acknowledged. While the ping itself is still in the queue to the peer, and the
+// peer's kernel keeps acknowledging what comes before it, the path is slow and
+// not dead: the time starts anew (DESIGN R8).
+func (p *pinger) step(now time.Time, acked int64, tag func() iscsi.TTT) (send bool, due time.Time, err error) {
 	if p.ttt != 0 {
-		acked := c.written.Load() - c.sock.unacked()
 		end := p.sent.Load()
 		if acked > p.acked && (end == 0 || acked < end) {
-			p.deadline = now.Add(c.srv.cfg.NopTimeout)
+			p.deadline = now.Add(p.timeout)
 		}
 		p.acked = acked
-		if now.After(p.deadline) {
-			return errSilent
+		if !now.Before(p.deadline) {
+			return false, p.deadline, errSilent
 		}
-		return nil
+		return false, p.deadline, nil
 	}
 	if now.Before(p.next) {
-		return nil
+		return false, p.next, nil
 	}
-	p.ttt = c.tag()
-	p.next = now.Add(c.srv.cfg.NopInterval)
-	p.deadline = now.Add(c.srv.cfg.NopTimeout)
-	p.acked = c.written.Load() - c.sock.unacked()
+	p.ttt = tag()
+	p.next = now.Add(p.interval)
+	p.deadline = now.Add(p.timeout)
+	p.acked = acked
 	p.sent.Store(0)
-	k := newControl()
-	n := iscsi.NopIn{ITT: iscsi.NoITT, TTT: p.ttt}
-	n.Put(&k.h)
-	k.num, k.ping = showsStatSN, true
-	c.post(k)
-	return nil
+	return true, p.deadline, nil
+}
+
+// keepAlive sends a ping when one is due, and ends the connection when one was
+// not answered in time.
+func (c *conn) keepAlive(now time.Time) (due time.Time, err error) {
+	send, due, err := c.ping.step(now, c.written.Load()-c.sock.unacked(), c.tag)
+	if send {
+		k := newControl()
+		n := iscsi.NopIn{ITT: iscsi.NoITT, TTT: c.ping.ttt}
+		n.Put(&k.h)
+		k.num, k.ping = showsStatSN, true
+		c.post(k)
+	}
+	return due, err
 }

@@ -32,8 +32,8 @@ type Server struct {
 	mu        sync.Mutex // guards the fields below
 	closed    bool
 	listeners map[net.Listener]bool
-	conns     map[*conn]bool // true: the login is over
-	logins    int
+	conns     map[*conn]bool     // true: the login is over
+	logins    int                // connections that log in, or are discovery sessions: nobody has to prove who it is for those
 	perAddr   map[netip.Addr]int // logins by address
 	changed   chan struct{}      // closed and replaced when a connection is gone
 	totals    Totals
@@ -166,7 +166,9 @@ func (s *Server) established(c *conn, user string) {
 	c.mu.Unlock()
 	s.mu.Lock()
 	s.conns[c] = true
-	s.loginOver(c)
+	if !c.identity.Discovery {
+		s.loginOver(c)
+	}
 	s.totals.Logins++
 	s.mu.Unlock()
 	c.log.Info("session opened", "tsih", c.tsih, "isid", info.ISID, "host", info.Host, "user", user, "discovery", info.Discovery)
@@ -187,8 +189,10 @@ func (s *Server) gone(c *conn, err error) {
 	s.mu.Lock()
 	session := s.conns[c]
 	if !session {
-		s.loginOver(c)
 		s.totals.FailedLogins++
+	}
+	if !session || c.identity.Discovery {
+		s.loginOver(c)
 	}
 	delete(s.conns, c)
 	close(s.changed)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -132,4 +133,23 @@ func TestWriteWithoutWait(t *testing.T) {
 		t.Errorf("waiting write: %d, %v", n, err)
 	}
 	<-done
+}
+
+// The vector that vectored hands to the kernel is an array of struct iovec as
+// <linux/uio.h> has it: a pointer and a length, each of the machine's word.
+func TestIovecLayout(t *testing.T) {
+	const word = unsafe.Sizeof(uintptr(0))
+	var v [2]unix.Iovec
+	if got := unsafe.Sizeof(v); got != 4*word {
+		t.Errorf("two vectors take %d bytes, want %d", got, 4*word)
+	}
+	if got := unsafe.Offsetof(v[0].Base); got != 0 {
+		t.Errorf("iov_base is at %d", got)
+	}
+	if got := unsafe.Offsetof(v[0].Len); got != word {
+		t.Errorf("iov_len is at %d, want %d", got, word)
+	}
+	if got := unsafe.Sizeof(v[0].Len); got != word {
+		t.Errorf("iov_len has %d bytes, want %d", got, word)
+	}
 }

@@ -28,7 +28,7 @@ func (c *conn) textRequest() error {
 		return c.reject(iscsi.RejectDataDigest, false)
 	}
 	h := c.in.h
-	return c.numbered(r.Immediate, r.CmdSN, func(credit bool) error { return c.answerText(&r, &h, text, credit) })
+	return c.numbered(r.Immediate, r.CmdSN, len(text), func(credit bool) error { return c.answerText(&r, &h, text, credit) })
 }
 
 func (c *conn) answerText(r *iscsi.TextRequest, h *iscsi.BHS, text []byte, credit bool) error {

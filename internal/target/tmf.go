@@ -34,7 +34,7 @@ func (c *conn) taskRequest() error {
 		plugged = c.plugAborted(r.RefTag, r.RefCmdSN)
 	}
 	arrival := c.in.pduArrival
-	err = c.numbered(r.Immediate, r.CmdSN, func(credit bool) error {
+	err = c.numbered(r.Immediate, r.CmdSN, 0, func(credit bool) error {
 		if time.Since(arrival) > c.srv.cfg.MaxAge {
 			return errTooOld
 		}

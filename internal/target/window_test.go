@@ -139,3 +139,43 @@ func TestGapKeepsUnsolicitedData(t *testing.T) {
 	}
 	i.check(8, want)
 }
+
+// What commands other than SCSI commands keep while they wait behind a gap is
+// bounded: past that they are rejected, and may come again later.
+func TestDataBehindAGapIsBounded(t *testing.T) {
+	s := start(t)
+	i := connect(t, s, iscsi.Pair{Key: iscsi.KeyMaxRecvSegment, Value: "512"})
+	i.ready()
+	gap := i.cmdSN
+	i.cmdSN++
+	data := make([]byte, 256<<10)
+	ping := func() {
+		n := iscsi.NopOut{ITT: i.itt, TTT: iscsi.NoTTT, CmdSN: i.cmdSN, DataLen: len(data)}
+		i.itt++
+		i.cmdSN++
+		var h iscsi.BHS
+		n.Put(&h)
+		i.send(&h, data)
+	}
+	for range maxBacklogBytes / len(data) {
+		ping()
+	}
+	ping()
+	if got := i.rejected(); got != iscsi.RejectLongOperation {
+		t.Errorf("rejected for %v", got)
+	}
+	i.cmdSN-- // its number was not taken
+	i.command(command{cdb: make([]byte, 6), at: &gap})
+	if o := i.outcome(); o.status != 0 {
+		t.Fatalf("the command in the gap ended with %+v", o)
+	}
+	for range maxBacklogBytes / len(data) {
+		if h, _ := i.recv(); h.Opcode() != iscsi.OpNopIn {
+			t.Fatalf("a %v PDU came", h.Opcode())
+		}
+	}
+	ping()
+	if h, _ := i.recv(); h.Opcode() != iscsi.OpNopIn {
+		t.Fatalf("a %v PDU came", h.Opcode())
+	}
+}

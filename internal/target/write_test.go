@@ -199,6 +199,12 @@ func TestDataOutViolations(t *testing.T) {
 			i.data(itt, r.TTT, 0, 0, true, make([]byte, 3*4096))
 		}},
 		{"too little", amount, func(i *initiator, itt iscsi.ITT, r iscsi.R2T) { i.data(itt, r.TTT, 0, 0, true, block) }},
+		{"another LUN", crc, func(i *initiator, itt iscsi.ITT, r iscsi.R2T) {
+			p := iscsi.DataOut{Final: true, LUN: [8]byte{0, 3}, ITT: itt, TTT: r.TTT, DataLen: 8192}
+			var h iscsi.BHS
+			p.Put(&h)
+			i.send(&h, make([]byte, 8192))
+		}},
 		{"unsolicited", unexpected, func(i *initiator, itt iscsi.ITT, r iscsi.R2T) {
 			i.data(itt, iscsi.NoTTT, 0, 0, true, block)
 			i.ping()
