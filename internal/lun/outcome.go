@@ -37,16 +37,19 @@ func (t *Task) setError(err error) {
 		t.Status = scsi.ReservationConflict
 		return
 	}
-	c := block.ClassOf(err)
+	c, e := block.Class(0), (*block.Error)(nil)
+	if errors.As(err, &e) { // else it comes from the unit's own state, not from the medium
+		c = e.Class
+	}
 	switch c {
 	case block.Busy:
 		t.Status = scsi.Busy
 		return
-	case block.Medium, block.Failed, block.Fenced:
+	case 0, block.Medium, block.Failed, block.Fenced:
 		t.unit.o.Logger.Error("command failed in the store", "volume", t.unit.vol.Name, "command", t.cmd.name, "err", err)
 	}
 	s := senseOf(c, t.cmd.flags&changes != 0)
-	if e := (*block.Error)(nil); c == block.Medium && errors.As(err, &e) && e.Op != block.OpFlush && e.Op != 0 {
+	if c == block.Medium && e.Op != block.OpFlush && e.Op != 0 {
 		s.HasInfo, s.Info = true, uint64(e.Off/int64(t.unit.dev.Info().BlockSize))
 	}
 	t.setSense(&s)

@@ -106,6 +106,7 @@ func (s *sanitizer) begin(r sanitizeRecord, waiter *Task) error {
 		return scsi.InvalidField(1, 5) // restricted once, restricted until it is done (SBC-3 §4.11.3)
 	}
 	if err := s.save(&r); err != nil {
+		s.undo(r)
 		return fmt.Errorf("noting the sanitize operation: %w", err)
 	}
 	s.rec, s.waiter = &r, waiter
@@ -118,6 +119,23 @@ func (s *sanitizer) begin(r sanitizeRecord, waiter *Task) error {
 	}
 	s.wg.Go(s.work)
 	return nil
+}
+
+// undo takes back the note of r, of which nobody knows whether it was kept: the
+// host is told that nothing happens, and a restart must not destroy then what
+// it wrote since. If that fails too the unit is as after an operation that
+// failed, so that nothing is written. Call with the lock.
+func (s *sanitizer) undo(r sanitizeRecord) {
+	u := s.u
+	err := s.save(s.rec)
+	if err == nil {
+		return
+	}
+	r.Failed = true
+	s.rec = &r
+	u.setCondition(condSanitizeFailed, true)
+	u.o.Logger.Error("a sanitize operation may be noted that was not started: the volume is stopped until it is sanitized, or leaves the failure mode",
+		"volume", u.vol.Name, "err", err)
 }
 
 // exit leaves the failure mode.

@@ -2,6 +2,7 @@ package lun
 
 import (
 	"bytes"
+	"errors"
 	"sync/atomic"
 	"testing"
 
@@ -280,4 +281,53 @@ func TestSanitizeOfVolumeWithSnapshotsIsRefused(t *testing.T) {
 	w := attach(t, oneUnit(u), nexusName(1), "")
 	wantSense(t, w.run(w.newTask([]byte{0x48, 2})), scsi.IllegalRequest, scsi.ASCCommandSequence)
 	wantGood(t, w.tur())
+}
+
+// uncertain is a store that keeps what it is given, but says that it failed, as
+// often as it is told.
+type uncertain struct {
+	*memStore
+	fails atomic.Int32
+}
+
+func (s *uncertain) Save(name string, b []byte) error {
+	if err := s.memStore.Save(name, b); err != nil {
+		return err
+	}
+	if s.fails.Add(-1) >= 0 {
+		return errors.New("connection lost")
+	}
+	return nil
+}
+
+// An operation that was refused because it could not be noted does not start by
+// itself at the next restart.
+func TestSanitizeThatWasNotNoted(t *testing.T) {
+	for _, fails := range []int32{1, 2} {
+		st := &uncertain{memStore: newStore()}
+		m, err := mem.New(mem.Options{Size: 1 << 20, PhysicalBlock: 4096})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := testVolume()
+		v.Size = 1 << 20
+		u := unitOver(t, v, m, st, UnitOptions{})
+		w := attach(t, oneUnit(u), nexusName(1), "")
+		list := (&scsi.Overwrite{Count: 1, Pattern: []byte{7}}).Append(nil)
+		overwrite := func(flags byte) *Task {
+			return w.run(w.out(len(list), 0x48, flags|1, 0, 0, 0, 0, 0, 0, byte(len(list)), 0), list...)
+		}
+		st.fails.Store(fails)
+		wantSense(t, overwrite(ause), scsi.HardwareError, scsi.ASCInternalTargetFailure)
+		if fails == 1 {
+			wantGood(t, w.tur())
+		} else { // what is noted is not known: nothing may be written
+			wantSense(t, w.tur(), scsi.MediumError, scsi.ASCSanitizeFailed)
+			wantGood(t, w.run(w.newTask([]byte{0x48, 0x1f})))
+			wantGood(t, w.tur())
+		}
+		if b, _ := st.Load(StateSanitize); b != nil {
+			t.Errorf("%d failures: a restart would do %s", fails, b)
+		}
+	}
 }

@@ -221,6 +221,7 @@ func TestRemovableMedium(t *testing.T) {
 		wantSense(t, startStop(w, eject), scsi.IllegalRequest, scsi.ASCMediumRemovalPrevented)
 		release()
 		w.settle()
+		other.settle() // a reset is told to all
 		wantGood(t, startStop(w, eject))
 		wantGood(t, startStop(w, load))
 	}
