@@ -215,13 +215,13 @@ func TestRemovableMedium(t *testing.T) {
 	} {
 		p := w
 		if name == "nexus loss" {
+			other.settle() // it was told of the other round
 			p = other
 		}
 		wantGood(t, prevent(p, 1))
 		wantSense(t, startStop(w, eject), scsi.IllegalRequest, scsi.ASCMediumRemovalPrevented)
 		release()
 		w.settle()
-		other.settle() // a reset is told to all
 		wantGood(t, startStop(w, eject))
 		wantGood(t, startStop(w, load))
 	}
