@@ -33,6 +33,7 @@ type Store struct {
 	kv   clientv3.KV
 	cli  *clientv3.Client
 	log  *slog.Logger
+	room *room
 }
 
 // Open starts the store that lives in dir, and makes it where there is none.
@@ -46,7 +47,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{etcd: e, kv: cli.KV, cli: cli, log: o.Log}
+	s := &Store{etcd: e, kv: cli.KV, cli: cli, log: o.Log, room: newRoom(dir)}
 	if err := s.checkSchema(ctx); err != nil {
 		s.Close()
 		return nil, err

@@ -32,6 +32,7 @@ type Tx struct {
 	ranges map[string]bool  // prefixes that were listed
 	writes map[string][]byte
 	order  []string // keys of writes, in order
+	frees  bool     // what it changes leads to free space
 }
 
 // Update runs fn and commits what it changed, guarded by everything it read:
@@ -77,6 +78,13 @@ func (tx *Tx) commit() (bool, error) {
 	if len(guards) > maxTxnOps || len(ops) > maxTxnOps {
 		return false, san.Errorf(san.ErrRefused, "the change touches %d keys, more than %d; split it", max(len(guards), len(ops)), maxTxnOps)
 	}
+	var size int64
+	for k, v := range tx.writes {
+		size += changeSize(k, v)
+	}
+	if err := tx.s.room.take(size, tx.frees); err != nil {
+		return false, err
+	}
 	ctx, cancel := context.WithTimeout(tx.ctx, opTimeout)
 	defer cancel()
 	resp, err := tx.s.kv.Txn(ctx).If(guards...).Then(ops...).Commit()
@@ -85,6 +93,9 @@ func (tx *Tx) commit() (bool, error) {
 	}
 	return resp.Succeeded, nil
 }
+
+// changeSize is about what a change of key to v takes in the store, in bytes.
+func changeSize(key string, v []byte) int64 { return int64(2*len(key) + len(v) + 128) }
 
 // commitErr tells the failures that are known to have changed nothing from
 // those that leave it open.

@@ -70,6 +70,9 @@ func (u *UnitState) Save(name string, b []byte) error {
 		}
 		op = clientv3.OpDelete(u.key(name))
 	}
+	if err := u.s.room.take(changeSize(u.key(name), b), false); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	resp, err := u.s.kv.Txn(ctx).If(

@@ -26,7 +26,10 @@ func (tx *Tx) Begin(id san.UUID, name string) error {
 }
 
 // Settle removes the mark of a volume: its bytes and its record agree.
-func (tx *Tx) Settle(id san.UUID) { tx.del("pending/" + id.String()) }
+func (tx *Tx) Settle(id san.UUID) {
+	tx.frees = true
+	tx.del("pending/" + id.String())
+}
 
 // Pending lists the volumes whose change was cut short.
 func (tx *Tx) Pending() (map[san.UUID]Pending, error) {
@@ -81,7 +84,7 @@ func (tx *Tx) CreateVolume(v *san.Volume) error {
 	if err := tx.put("volume-names/"+v.Name, v.ID); err != nil {
 		return err
 	}
-	tx.Settle(v.ID)
+	tx.del("pending/" + v.ID.String())
 	return tx.put("volumes/"+v.ID.String(), v)
 }
 
@@ -171,7 +174,7 @@ func (tx *Tx) ResizeVolume(id san.UUID, size int64) error {
 		return err
 	}
 	v.Size = size
-	tx.Settle(id)
+	tx.del("pending/" + id.String())
 	return tx.put("volumes/"+id.String(), v)
 }
 
@@ -201,5 +204,6 @@ func (tx *Tx) DeleteVolume(id san.UUID) error {
 	if v.Adopted != "" {
 		tx.del("adopted/" + v.Adopted)
 	}
+	tx.frees = true
 	return tx.put("pending/"+id.String(), PendingDelete)
 }
