@@ -33,7 +33,7 @@ func (n *Node) enforce() {
 			return true
 		}
 		h, ok := n.view.admits(s, i.Initiator, from.Addr())
-		return !ok || !i.Login && i.Host != hostName(h)
+		return !ok || i.Host != hostName(h)
 	})
 }
 

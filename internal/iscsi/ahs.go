@@ -10,7 +10,7 @@ const (
 )
 
 // AHS is one additional header segment. Sango serves neither type: a target
-// reads them so that it can say which one it refuses.
+// reads them so that it can refuse what came with them properly.
 type AHS struct {
 	Type     AHSType
 	Specific byte   // the AHS-specific byte
@@ -47,24 +47,4 @@ func AppendAHS(b []byte, a AHS) []byte {
 	b = append(b, byte(n>>8), byte(n), byte(a.Type), a.Specific)
 	b = append(b, a.Data...)
 	return append(b, make([]byte, Pad(3+n))...)
-}
-
-// RefuseAHS returns the error that answers a command with additional headers
-// b: which segment is not supported, or what is malformed. It is nil only for
-// empty b.
-func RefuseAHS(b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	a, _, err := NextAHS(b)
-	if err != nil {
-		return err
-	}
-	switch a.Type {
-	case AHSExtendedCDB:
-		return protocolErrorf(RejectNotSupported, "CDBs of more than 16 bytes are not supported")
-	case AHSBidiExpected:
-		return protocolErrorf(RejectNotSupported, "bidirectional commands are not supported")
-	}
-	return protocolErrorf(RejectInvalidField, "additional header type %d is reserved", a.Type)
 }

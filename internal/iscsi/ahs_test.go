@@ -2,7 +2,6 @@ package iscsi
 
 import (
 	"bytes"
-	"errors"
 	"testing"
 )
 
@@ -42,26 +41,6 @@ func TestAHSLengthZero(t *testing.T) {
 	}
 }
 
-func TestRefuseAHS(t *testing.T) {
-	if err := RefuseAHS(nil); err != nil {
-		t.Error(err)
-	}
-	for _, c := range []struct {
-		wire   []byte
-		reason RejectReason
-	}{
-		{ahsVectors[0].wire, RejectNotSupported},
-		{ahsVectors[1].wire, RejectNotSupported},
-		{[]byte{0, 1, 3, 0}, RejectInvalidField},
-		{[]byte{0, 9, 1, 0}, RejectInvalidField},
-	} {
-		var p *ProtocolError
-		if err := RefuseAHS(c.wire); !errors.As(err, &p) || p.Reason != c.reason {
-			t.Errorf("%x: %v, want %v", c.wire, err, c.reason)
-		}
-	}
-}
-
 func FuzzAHS(f *testing.F) {
 	for _, v := range ahsVectors {
 		f.Add(v.wire)
@@ -69,9 +48,6 @@ func FuzzAHS(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > MaxAHS {
 			return
-		}
-		if err := RefuseAHS(b); (err == nil) != (len(b) == 0) {
-			t.Fatalf("%x: %v", b, err)
 		}
 		for rest := b; len(rest) > 0; {
 			a, next, err := NextAHS(rest)

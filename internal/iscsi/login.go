@@ -36,6 +36,9 @@ type LoginConfig struct {
 	// of which the initiator has to use one (none: no authentication), and
 	// LoginSuccess, or why the login ends here.
 	Identify func(Identity) ([]san.CHAP, LoginStatus)
+	// DiscoveryCHAP makes a discovery session use one of its accounts. Without
+	// it, the initiator chooses: it is held to CHAP where it prefers that.
+	DiscoveryCHAP bool
 }
 
 // Login is the target's side of one connection's login phase (RFC 7143 §6.3)

@@ -170,6 +170,29 @@ func TestDiscoveryLogin(t *testing.T) {
 	}
 }
 
+// A discovery session may use its accounts, and has to where that is
+// configured; who has begun with CHAP has to end with it.
+func TestDiscoveryCHAP(t *testing.T) {
+	account := san.CHAP{User: "u", Secret: "0123456789abc"}
+	const discovery = "InitiatorName=" + initiatorName + " SessionType=Discovery "
+	newClient(t, account).want("13", discovery, "3", "MaxRecvDataSegmentLength=262144")
+	newClient(t, account).want("01", discovery+"AuthMethod=None", "1", "AuthMethod=None")
+	newClient(t, account).want("01", discovery+"AuthMethod=None,CHAP", "1", "AuthMethod=None")
+	newClient(t, account).want("01", discovery+"AuthMethod=CHAP,None", "", "AuthMethod=CHAP")
+	c := newClient(t, account)
+	c.want("01", discovery+"AuthMethod=CHAP", "", "AuthMethod=CHAP")
+	c.refuse("01", "CHAP_N=u CHAP_R=0x00", LoginAuthFailed)
+	c = newClient(t, account)
+	c.want("01", discovery+"AuthMethod=CHAP", "", "AuthMethod=CHAP")
+	c.refuse("01", "AuthMethod=None", LoginInitiatorError)
+	for stages, text := range map[string]string{"13": "", "01": "AuthMethod=None", "03": ""} {
+		c := newClient(t, account)
+		c.l.cfg.DiscoveryCHAP = true
+		c.refuse(stages, discovery+text, LoginAuthFailed)
+	}
+	newClient(t, account).refuse("01", names+"AuthMethod=None", LoginAuthFailed)
+}
+
 // SessionType counts for the keys before it in the text, too.
 func TestSessionTypeAfterOtherKeys(t *testing.T) {
 	c := newClient(t)

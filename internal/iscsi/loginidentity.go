@@ -51,8 +51,8 @@ func (l *Login) identify(keys Keys) error {
 		accounts:   accounts,
 		algorithms: l.cfg.Algorithms,
 		challenger: l.cfg.Challenger,
-	}}
-	if l.stage != Security && len(accounts) > 0 {
+	}, optional: len(accounts) == 0 || id.Discovery && !l.cfg.DiscoveryCHAP}
+	if l.stage != Security && !l.security.optional {
 		return &errAuth{"the initiator skipped the security stage"}
 	}
 	return nil

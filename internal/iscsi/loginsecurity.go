@@ -1,10 +1,13 @@
 package iscsi
 
+import "strings"
+
 // security is the security stage of a login.
 type security struct {
-	chap   chapResponder
-	method string // AuthMethod agreed on, empty before
-	seen   []string
+	chap     chapResponder
+	optional bool   // the initiator may do without
+	method   string // AuthMethod agreed on, empty before
+	seen     []string
 }
 
 // split takes the keys of the security stage out of a text; each of them may
@@ -41,13 +44,16 @@ func (s *security) step(stage Stage, in Keys) (Keys, error) {
 			rest = append(rest, p)
 			continue
 		}
-		ours := []string{ValueNone}
+		var ours []string
 		if len(s.chap.accounts) > 0 {
-			ours = []string{MethodCHAP}
+			ours = append(ours, MethodCHAP)
+		}
+		if s.optional {
+			ours = append(ours, ValueNone)
 		}
 		method, err := choose(p.Value, ours)
 		if err != nil {
-			return nil, &errAuth{"of AuthMethod " + clip(p.Value) + ", " + ours[0] + " is wanted"}
+			return nil, &errAuth{"of AuthMethod " + clip(p.Value) + ", " + strings.Join(ours, " or ") + " is wanted"}
 		}
 		s.method = method
 		out.add(KeyAuthMethod, method)
@@ -65,7 +71,7 @@ func (s *security) step(stage Stage, in Keys) (Keys, error) {
 // ready reports whether the initiator may leave the stage. It is an error to
 // want that without having offered any method where one is required.
 func (s *security) ready() (bool, error) {
-	if len(s.chap.accounts) == 0 {
+	if s.optional && s.method != MethodCHAP {
 		return true, nil
 	}
 	if s.method == "" {

@@ -37,6 +37,10 @@ type Config struct {
 	// older one is not executed and its connection is reset.
 	MaxAge time.Duration
 
+	// DiscoveryCHAP makes discovery sessions use one of the accounts that the
+	// directory names for them; otherwise they may.
+	DiscoveryCHAP bool
+
 	// Window is the number of commands that a session may have outstanding.
 	Window int
 	// Immediates bounds the immediate commands outstanding besides.

@@ -22,7 +22,8 @@ type conn struct {
 	tpg    san.TPG
 	peer   netip.AddrPort
 	opened time.Time
-	done   chan struct{} // closed when nothing of the connection is left
+	quit   chan struct{} // closed when the connection is to end
+	done   chan struct{} // closed when nothing of it is left
 
 	// The reader's. params is constant after the login.
 	in          input
@@ -92,7 +93,7 @@ const lingerTime = 2 * time.Second
 func newConn(s *Server, sock *socket, tpg san.TPG, peer netip.AddrPort) *conn {
 	now := time.Now()
 	c := &conn{
-		srv: s, sock: sock, tpg: tpg, peer: peer, opened: now, done: make(chan struct{}),
+		srv: s, sock: sock, tpg: tpg, peer: peer, opened: now, quit: make(chan struct{}), done: make(chan struct{}),
 		log:       s.log.With("peer", peer.String(), "tpg", uint16(tpg)),
 		limit:     iscsi.LoginSegment,
 		lastHeard: now,
@@ -272,6 +273,7 @@ func (c *conn) endLocked(err error, hard bool) {
 	switch {
 	case c.ending == nil:
 		c.ending = &ending{err: err, gentle: !hard}
+		close(c.quit)
 	case hard:
 		c.ending.gentle = false
 	}

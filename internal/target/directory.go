@@ -26,8 +26,8 @@ type Directory interface {
 	Visible(initiator string, from netip.Addr) []string
 	// Portals returns the portals of a target as they are advertised.
 	Portals(target string) []PortalAddr
-	// Discovery returns the accounts of which a discovery session has to use
-	// one; none: no authentication.
+	// Discovery returns the accounts of which a discovery session may use one,
+	// and with Config.DiscoveryCHAP has to; none: no authentication.
 	Discovery(initiator string, from netip.Addr) ([]san.CHAP, error)
 	// Login returns what a normal session to target is granted. Errors are
 	// ErrNotFound, ErrForbidden, or others that mean that nobody could say.

@@ -1,8 +1,10 @@
 package target
 
 import (
+	"context"
 	"net/netip"
 	"testing"
+	"time"
 
 	"sango/internal/iscsi"
 )
@@ -79,5 +81,50 @@ func TestDropDoesNotWaitForOneBeforeTheNext(t *testing.T) {
 	s.dev.release()
 	if err := <-dropped; err != nil {
 		t.Error(err)
+	}
+}
+
+// A login that waits for the end of the session it replaces ends when it is
+// dropped, though that session's tasks go on.
+func TestDropMeetsAReinstatement(t *testing.T) {
+	s := start(t)
+	old := connect(t, s)
+	old.ready()
+	arrived := s.dev.hold()
+	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
+	<-arrived
+	i := dial(t, s)
+	answered := make(chan iscsi.LoginStatus, 1)
+	go func() { answered <- i.login(isid(1), names(hostName, targetName)...) }()
+	old.closed()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := s.Drop(ctx, func(i SessionInfo) bool { return i.Login }, "access withdrawn")
+	if err == nil {
+		t.Error("Drop did not meet the login")
+	}
+	if st := <-answered; st != iscsi.LoginUnavailable {
+		t.Errorf("the login ended with %v", st)
+	}
+	s.dev.release()
+}
+
+// A login is told to come again when the tasks of the session that it replaces
+// do not end in time (DESIGN R4 e).
+func TestReinstatementDoesNotWaitForEver(t *testing.T) {
+	s := start(t, func(c *Config, _ *directory) { c.LoginTimeout = 500 * time.Millisecond })
+	old := connect(t, s)
+	old.ready()
+	arrived := s.dev.hold()
+	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
+	<-arrived
+	if st := dial(t, s).login(isid(1), names(hostName, targetName)...); st != iscsi.LoginUnavailable {
+		t.Errorf("the login ended with %v", st)
+	}
+	s.dev.release()
+	for st := iscsi.LoginUnavailable; st != iscsi.LoginSuccess; {
+		if st = dial(t, s).login(isid(1), names(hostName, targetName)...); st != iscsi.LoginSuccess && st != iscsi.LoginUnavailable {
+			t.Fatal(st)
+		}
 	}
 }

@@ -20,6 +20,8 @@ func (c *conn) login() error {
 		Limits:     c.srv.limits(),
 		Challenger: c.srv.challenger,
 		Identify:   c.identify,
+
+		DiscoveryCHAP: c.srv.cfg.DiscoveryCHAP,
 	})
 	for first := true; ; first = false {
 		if err := c.nextHeader(iscsi.LoginSegment); err != nil {
@@ -190,7 +192,7 @@ func (c *conn) register() iscsi.LoginStatus {
 		case <-timeout.C:
 			c.log.Warn("a login was refused: the tasks of the session it replaces did not end in time; the store may be slow")
 			return iscsi.LoginUnavailable
-		case <-c.srv.closing:
+		case <-c.quit:
 			return iscsi.LoginUnavailable
 		}
 	}
