@@ -55,6 +55,7 @@ Run one node until it is terminated. The configuration is YAML or JSON:
     outstanding_r2t: 8
     immediate_data: true
     initial_r2t: false        # true: no unsolicited data but immediate data
+    discovery_chap: false     # true: no discovery without CHAP
 
 SIGTERM asks initiators to log out, and ends it within 10 seconds.
 --dir and $SANGO_DIR do not replace the directory of the file.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) })

@@ -129,6 +129,7 @@ func (f *fileConfig) limits() (l Limits, err error) {
 //	  outstanding_r2t: 8
 //	  immediate_data: true
 //	  initial_r2t: false       # true: no unsolicited data but immediate data
+//	  discovery_chap: false    # true: no discovery without CHAP
 //
 // It returns the configuration and the level of the log. Unknown settings are
 // errors.

@@ -61,10 +61,29 @@ func (d directory) Portals(string) []target.PortalAddr {
 	return out
 }
 
-// Discovery implements target.Directory. A discovery session needs no
-// authentication: it shows names of targets and addresses only, and of these
-// only what the initiator's name and address may see.
-func (d directory) Discovery(string, netip.Addr) ([]san.CHAP, error) { return nil, nil }
+// Discovery implements target.Directory. What a discovery session shows are
+// names of targets and addresses, and of these only what the initiator's name
+// and address may see. The accounts are those of its host, or of the open
+// targets that it may see. Where they are demanded, nobody without one is let
+// in.
+func (d directory) Discovery(initiator string, from netip.Addr) ([]san.CHAP, error) {
+	d.v.mu.RLock()
+	defer d.v.mu.RUnlock()
+	if h := d.v.byIQN[normal(initiator)]; h != nil && len(h.Auth) > 0 {
+		return h.Auth, nil
+	}
+	var accounts []san.CHAP
+	for _, name := range slices.Sorted(maps.Keys(d.v.targets)) {
+		s := d.v.targets[name]
+		if _, ok := d.v.admits(s, initiator, from); ok && s.rec.Open {
+			accounts = append(accounts, s.rec.Auth...)
+		}
+	}
+	if len(accounts) == 0 && d.v.n.cfg.ISCSI.DiscoveryCHAP {
+		return nil, target.ErrForbidden
+	}
+	return accounts, nil
+}
 
 // Login implements target.Directory. A host with accounts of its own has to
 // use one of them everywhere; others need one of an open target's.

@@ -22,6 +22,7 @@ type fileISCSI struct {
 	OutstandingR2 int    `koanf:"outstanding_r2t"`
 	ImmediateData *bool  `koanf:"immediate_data"`
 	InitialR2T    bool   `koanf:"initial_r2t"`
+	DiscoveryCHAP bool   `koanf:"discovery_chap"`
 }
 
 // The bounds of what DESIGN R4 rests on: a lost peer is noticed in 3 to 5 s,
@@ -72,6 +73,7 @@ func (f *fileISCSI) config() (c target.Config, err error) {
 		*x.to = int(n)
 	}
 	c.Window, c.OutstandingR2T, c.InitialR2T = f.Window, f.OutstandingR2, f.InitialR2T
+	c.DiscoveryCHAP = f.DiscoveryCHAP
 	c.NoImmediateData = f.ImmediateData != nil && !*f.ImmediateData
 	return c, nil
 }

@@ -14,7 +14,7 @@ import (
 // it does, meanwhile.
 func TestHostileCHAP(t *testing.T) {
 	account := san.CHAP{User: "0x41", Secret: "secret-of-the-host", MutualUser: "disk", MutualSecret: "secret-of-the-disk"}
-	s := besiege(t, func(_ *Config, d *directory) { d.accounts = []san.CHAP{account} })
+	s := besiege(t, func(c *Config, d *directory) { c.DiscoveryCHAP, d.accounts = true, []san.CHAP{account} })
 
 	// challenge goes as far as the server's challenge.
 	challenge := func(c *iscsitest.Conn, r iscsi.LoginRequest, names string) (id uint8, b []byte) {
