@@ -1,6 +1,6 @@
 // Command crash kills a loaded sango demo with SIGKILL, again and again, and looks each time whether all that it had
 // acknowledged is still there: on a plain volume, on one whose snapshots come and go under the load, and on one with
-// 4096-byte blocks. Commands that were in flight may have landed or not, page by page. Snapshots must hold what was
+// 4096-byte blocks, and whether a persistent reservation with APTPL is in force again. Commands that were in flight may have landed or not, page by page. Snapshots must hold what was
 // there when they were taken.
 package main
 
@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sango/internal/scsi/pr"
 	"sango/test/harness"
 )
 
@@ -81,6 +82,7 @@ func (t *crashTest) run(ctx context.Context, w io.Writer) (err error) {
 	for _, v := range t.volumes {
 		args = append(args, fmt.Sprintf("%s=%d,block=%d", v.name, volumeSize, v.block))
 	}
+	args = append(args, reservedName+"=1M")
 	t.demo, err = harness.StartDemo(ctx, harness.DemoOptions{Binary: t.sango, Dir: dir, Volumes: args})
 	if err != nil {
 		return err
@@ -120,6 +122,10 @@ func (t *crashTest) round(ctx context.Context, round int) error {
 	t.snap = snapshots.model.clone()
 	t.old = append(t.old, kept)
 
+	key := pr.Key(round)
+	if err := takeReservation(t.demo.Ready.Portals[0], t.demo.Ready.Target, key); err != nil {
+		return err
+	}
 	l := &load{enough: make(chan struct{}), until: int64(100 + t.rnd.IntN(2000))}
 	l.versions.Store(t.versions)
 	for i, v := range t.volumes {
@@ -151,6 +157,9 @@ func (t *crashTest) round(ctx context.Context, round int) error {
 		return err
 	}
 	t.demo = d
+	if err := verifyReservation(d.Ready.Portals[0], d.Ready.Target, key); err != nil {
+		return fmt.Errorf("the reservation with APTPL: %w", err)
+	}
 	for _, v := range t.volumes {
 		if err := verify(d.Ready.Portals[0], d.Ready.Target, v.lun, v.block, v.model); err != nil {
 			return fmt.Errorf("volume %s: %w", v.name, err)
