@@ -71,6 +71,10 @@ type Config struct {
 	DrainTime time.Duration
 
 	Logger *slog.Logger // nil: slog.Default()
+
+	// stale is the age of read bytes from which on it is worth a system call to
+	// ask whether the connection still stands.
+	stale time.Duration
 }
 
 // Complete returns c with its zero fields filled in, and what is wrong with the
@@ -95,6 +99,7 @@ func (c Config) Complete() (Config, error) {
 	def(&c.Memory, 2<<30)
 	def(&c.HostMemory, max(c.Memory/2, transferEstimate))
 	def(&c.DrainTime, 5*time.Second)
+	def(&c.stale, 20*time.Millisecond)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

@@ -76,7 +76,7 @@ func (c *conn) receive(sink [][]byte, want int) (int, error) {
 			return 0, err
 		}
 		now = time.Now()
-		if now.Sub(c.sock.arrival) > staleAfter && c.sock.hungUp() {
+		if now.Sub(c.sock.arrival) > c.srv.cfg.stale && c.sock.hungUp() {
 			return 0, errHangUp // whatever came before it is not executed (DESIGN R4 a)
 		}
 		in.newer = c.sock.arrival
@@ -87,10 +87,6 @@ func (c *conn) receive(sink [][]byte, want int) (int, error) {
 		return direct, nil
 	}
 }
-
-// staleAfter is the age of read bytes from which on it is worth a system call
-// to ask whether the connection still stands.
-const staleAfter = 20 * time.Millisecond
 
 // arrivalAt returns the arrival time of the buffered byte at offset off.
 func (in *input) arrivalAt(off int) time.Time {

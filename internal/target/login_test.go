@@ -79,6 +79,18 @@ func TestLoginTimeout(t *testing.T) {
 	i.closed()
 }
 
+// A discovery session in which nothing is asked for ends, also when the peer
+// sends a byte now and then.
+func TestDiscoveryIdle(t *testing.T) {
+	s := start(t, func(c *Config, _ *directory) { c.DiscoveryIdle = 50 * time.Millisecond })
+	discover(t, s, hostName).closed()
+	i := discover(t, s, hostName)
+	if _, err := i.nc.Write(make([]byte, 47)); err != nil { // nearly a header
+		t.Fatal(err)
+	}
+	i.closed()
+}
+
 func TestSessionsPerHost(t *testing.T) {
 	s := start(t, func(c *Config, _ *directory) { c.SessionsPerHost = 2 })
 	for n := range byte(2) {

@@ -170,6 +170,51 @@ func TestLogicalUnitReset(t *testing.T) {
 	i.check(0, make([]byte, 512))
 }
 
+// ABORT TASK SET ends the tasks of the session that asks, CLEAR TASK SET those
+// of all of them; the others learn it from a unit attention. Either is answered
+// when no task it ended can touch the medium.
+func TestTaskSets(t *testing.T) {
+	for f, others := range map[iscsi.TaskFunction]bool{iscsi.AbortTaskSet: false, iscsi.ClearTaskSet: true} {
+		t.Run(f.String(), func(t *testing.T) {
+			s := start(t)
+			i, other := connect(t, s), dial(t, s)
+			if st := other.login(isid(2), names(hostName+"2", targetName)...); st != iscsi.LoginSuccess {
+				t.Fatal(st)
+			}
+			i.ready()
+			other.ready()
+			arrived := s.dev.hold()
+			i.command(command{cdb: read10(0, 8), read: true, expected: 4096})
+			i.command(command{cdb: write10(64, 8), write: true, expected: 4096}) // gathers
+			i.r2t()
+			theirs := other.command(command{cdb: read10(32, 8), read: true, expected: 4096})
+			<-arrived
+			<-arrived
+			tmf := i.manage(iscsi.TaskRequest{Function: f})
+			i.ping() // no answer yet
+			s.dev.release()
+			if got := i.managed(tmf); got != iscsi.TaskComplete {
+				t.Errorf("answered %d", got)
+			}
+			i.ping()
+			if i.max != i.exp+127 {
+				t.Errorf("the window is [%d, %d]", i.exp, i.max)
+			}
+			if !others {
+				if o := other.outcome(); o.itt != theirs || o.status != 0 {
+					t.Errorf("a task of another session ended with %+v", o)
+				}
+			}
+			other.command(command{cdb: make([]byte, 6)})
+			if o := other.outcome(); others != (o.key() == [3]byte{6, 0x2f, 0}) {
+				t.Errorf("the other session then gets %x", o.key())
+			}
+			i.ready()
+			i.check(64, make([]byte, 4096))
+		})
+	}
+}
+
 // A reset, or ABORT TASK, also ends a command whose response waits for
 // unsolicited data: many initiators send none of it after that.
 func TestAbortEndsWaitForUnsolicitedData(t *testing.T) {

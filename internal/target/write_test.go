@@ -258,6 +258,20 @@ func TestResponseWaitsForUnsolicitedData(t *testing.T) {
 	}
 }
 
+// Immediate data is bounded by FirstBurstLength too.
+func TestImmediateDataPastFirstBurst(t *testing.T) {
+	s := start(t)
+	i := connect(t, s, iscsi.Pair{Key: iscsi.KeyFirstBurst, Value: "512"})
+	i.ready()
+	i.command(command{cdb: write10(0, 2), write: true, expected: 1024, data: pattern(1024)})
+	if o := i.outcome(); o.key() != [3]byte{0xb, 0x0c, 0x0c} {
+		t.Errorf("ended with status %d and sense %x", o.status, o.key())
+	}
+	i.check(0, make([]byte, 1024))
+	i.write(0, pattern(512), true, true, 512, 512)
+	i.check(0, pattern(512))
+}
+
 // A data digest that is wrong costs a Reject and, for a write's data, the
 // task; a command goes as if it had not come.
 func TestDataDigestError(t *testing.T) {
