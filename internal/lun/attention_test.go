@@ -36,6 +36,22 @@ func TestNewNexusGetsPowerOnThenNexusLoss(t *testing.T) {
 	wantGood(t, w.tur())
 }
 
+// An initiator that comes with a new ISID each time, and polls less often than
+// it is dropped for its silence, must find the unit ready in the end.
+func TestNewNexusOfAKnownInitiatorGetsNothing(t *testing.T) {
+	tg := oneUnit(testUnit(t, nil, nil))
+	w := attachRaw(t, tg, nexusName(1), "")
+	wantSense(t, w.tur(), scsi.UnitAttention, scsi.ASCPowerOnOrReset)
+	again := nexusName(1)
+	again.Initiator.ISID[5]++
+	wantGood(t, attachRaw(t, tg, again, "").tur()) // beside the first
+	w.Detach()
+	again.Initiator.ISID[5]++
+	wantGood(t, attachRaw(t, tg, again, "").tur())
+	again.Target.TPG++ // through another port it is news
+	wantSense(t, attachRaw(t, tg, again, "").tur(), scsi.UnitAttention, scsi.ASCPowerOnOrReset)
+}
+
 // INQUIRY, REPORT LUNS and REQUEST SENSE go on with a unit attention pending;
 // REQUEST SENSE alone clears it.
 func TestCommandsThatKeepAttentions(t *testing.T) {

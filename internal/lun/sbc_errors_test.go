@@ -119,13 +119,13 @@ func (v *volatile) Submit(r *block.Request) {
 
 // WCE and FUA are obeyed (DESIGN R7).
 func TestStability(t *testing.T) {
-	m, err := mem.New(mem.Options{Size: 1 << 20, PhysicalBlock: 4096})
+	m, err := mem.New(mem.Options{Size: 1 << 20, PhysicalBlock: 512})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dev := &volatile{dev: m}
 	v := testVolume()
-	v.Size = 1 << 20
+	v.Size, v.PhysicalBlock = 1<<20, 512
 	u := unitOver(t, v, dev, nil, UnitOptions{})
 	d := &disk{wire: attach(t, oneUnit(u), nexusName(1), ""), t: t, u: u, mem: m, bs: 512, blocks: 2048}
 	one := d.fill(1, 1)

@@ -7,8 +7,8 @@ import (
 )
 
 // sameCommands returns WRITE SAME (SBC-3 §5.42, §5.43). ANCHOR is refused:
-// there is no anchored state. 0 blocks are all up to the end (WSNZ = 0), and
-// there is no limit to their number.
+// there is no anchored state. 0 blocks are all up to the end (WSNZ = 0), if
+// those are not more than MAXIMUM WRITE SAME LENGTH.
 func sameCommands() []command {
 	list := []command{
 		{op: scsi.OpWriteSame10, usage: "\x41\x08\xff\xff\xff\xff\x3f\xff\xff\x00"},
@@ -27,6 +27,9 @@ func parseWriteSame(t *Task) error {
 	b, err := t.toEnd(lockWrite)
 	if err != nil {
 		return err
+	}
+	if t.blocks > t.unit.maxWriteSame() {
+		return scsi.InvalidField(b.BlocksAt, -1)
 	}
 	if b.Unmap {
 		if !t.unit.thin() {

@@ -178,3 +178,18 @@ func TestLBAStatusOfHugeVolume(t *testing.T) {
 		t.Errorf("covers %d of %d blocks", next, d.blocks)
 	}
 }
+
+func TestWriteSameIsBounded(t *testing.T) {
+	d := newDisk(t, mem.Options{Size: maxWriteSameBytes + 1<<20})
+	n := d.u.blockLimits().MaxWriteSame
+	if n != uint64(maxWriteSameBytes/d.bs) {
+		t.Fatalf("MAXIMUM WRITE SAME LENGTH is %d blocks", n)
+	}
+	block := d.fill(1, 7)
+	for _, b := range []scsi.Blocks{{Blocks: uint32(n) + 1}, {}, {LBA: scsi.LBA(d.blocks - n - 1)}} {
+		wantSense(t, d.cmd(scsi.OpWriteSame16, b, 0, block), scsi.IllegalRequest, scsi.ASCInvalidFieldInCDB)
+	}
+	b := at(d.blocks-n, 0)
+	b.Unmap = true
+	wantGood(t, d.cmd(scsi.OpWriteSame16, b, 0, d.fill(1, 0)))
+}

@@ -125,15 +125,19 @@ var (
 func TestWriteThenRead(t *testing.T) {
 	both(t, func(d *disk) {
 		for i, op := range writes {
-			data := d.fill(3, byte(i*16))
-			lba := uint64(100 + 10*i)
-			task := d.cmd(op, at(lba, 3), 0, data)
+			n := 3
+			if op == scsi.OpWriteAtomic16 {
+				n = int(d.u.atomicUnit())
+			}
+			data := d.fill(n, byte(i*16))
+			lba := uint64(96 + 16*i)
+			task := d.cmd(op, at(lba, n), 0, data)
 			wantGood(t, task)
 			if task.Want != uint64(len(data)) {
 				t.Errorf("%v: Want = %d", op, task.Want)
 			}
 			for _, r := range reads {
-				task := d.cmd(r, at(lba, 3), len(data), nil)
+				task := d.cmd(r, at(lba, n), len(data), nil)
 				wantGood(t, task)
 				if !bytes.Equal(bytesIn(task), data) {
 					t.Errorf("%v after %v: other data", r, op)
@@ -212,6 +216,27 @@ func TestTooLong(t *testing.T) {
 	d.holds(0, data)
 }
 
+func TestWriteAtomicTakesWholePhysicalBlocks(t *testing.T) {
+	d := newDisk(t, mem.Options{PhysicalBlock: 4096})
+	if l := d.u.blockLimits(); l.AtomicAlignment != 8 || l.AtomicGranularity != 8 {
+		t.Fatalf("alignment %d, granularity %d, want 8", l.AtomicAlignment, l.AtomicGranularity)
+	}
+	for _, c := range []struct {
+		b  scsi.Blocks
+		at uint16
+	}{{at(4, 8), 2}, {at(8, 4), 12}, {at(8, 9), 12}} {
+		task := d.cmd(scsi.OpWriteAtomic16, c.b, 0, d.fill(int(c.b.Blocks), 1))
+		wantSense(t, task, scsi.IllegalRequest, scsi.ASCInvalidFieldInCDB)
+		if got := binary.BigEndian.Uint16(task.Sense[16:]); got != c.at {
+			t.Errorf("%+v: field pointer to byte %d, want %d", c.b, got, c.at)
+		}
+	}
+	if d.mem.Used() != 0 {
+		t.Errorf("%d bytes were written", d.mem.Used())
+	}
+	wantGood(t, d.cmd(scsi.OpWriteAtomic16, at(8, 16), 0, d.fill(16, 1)))
+}
+
 func TestProtectionIsRefused(t *testing.T) {
 	d := newDisk(t, mem.Options{})
 	for _, op := range append(append([]scsi.OpCode{scsi.OpVerify10, scsi.OpVerify16, scsi.OpOrWrite16, scsi.OpWriteSame10, scsi.OpWriteSame16, scsi.OpCompareAndWrite}, reads[1:]...), writes[1:]...) {
@@ -229,10 +254,10 @@ func TestProtectionIsRefused(t *testing.T) {
 
 func TestCacheBits(t *testing.T) {
 	d := newDisk(t, mem.Options{})
-	data := d.fill(1, 1)
+	data := d.fill(int(d.u.atomicUnit()), 1)
 	for _, op := range append(append([]scsi.OpCode{}, reads[1:]...), scsi.OpWrite10, scsi.OpWrite12, scsi.OpWrite16, scsi.OpWriteAtomic16, scsi.OpOrWrite16) {
 		for bits := range 4 {
-			b := at(0, 1)
+			b := at(0, int(d.u.atomicUnit()))
 			b.DPO, b.FUA, b.Group = bits&1 != 0, bits&2 != 0, 9
 			wantGood(t, d.cmd(op, b, 0, data))
 		}

@@ -86,6 +86,12 @@ func parseWriteAtomic(t *Task) error {
 	if err != nil {
 		return err
 	}
+	switch unit := uint64(t.unit.atomicUnit()); {
+	case t.lba%unit != 0:
+		return scsi.InvalidField(2, -1)
+	case t.blocks%unit != 0:
+		return scsi.InvalidField(b.BlocksAt, -1)
+	}
 	t.need = int(t.end - t.off)
 	if t.Write && int64(t.Expected) < int64(t.need) || !t.Write && t.need > 0 {
 		return badLength() // half of it would be neither all nor nothing

@@ -34,8 +34,8 @@ type Target struct {
 	past    []san.NexusID // nexuses that were attached once, the latest last
 }
 
-// maxPast bounds the nexuses that are remembered, so that they get the unit
-// attention of a nexus loss, not of a power on, when they come back.
+// maxPast bounds the nexuses that are remembered, so that they are not told of
+// a power on when they come back.
 const maxPast = 256
 
 // MapEntry is what a LUN stands for.
@@ -66,19 +66,39 @@ func (t *Target) Attach(id san.NexusID, host string, tr Transport) (*Nexus, erro
 		return nil, ErrNexuses
 	}
 	n := &Nexus{id: id, host: host, target: t, tr: tr}
-	first := scsi.ASCPowerOnOrReset
-	if slices.Contains(t.past, id) {
-		first = scsi.ASCNexusLoss
-	}
+	first, told := t.firstAttention(id)
 	v, _ := t.look(n, &view{})
 	for _, i := range v.all {
-		i.attn.raise(first)
+		if told {
+			i.attn.raise(first)
+		}
 		i.unit.join(i)
 	}
 	n.view.Store(v)
 	n.follow(t.groups)
 	t.nexuses[id] = n
 	return n, nil
+}
+
+// firstAttention returns what a nexus is told first, if anything: a power on
+// is news to an initiator but once a port (SAM-5 §6.2), the loss of a nexus to
+// the same nexus when it is back (SAM-5 §6.3.4). An initiator that takes a new
+// ISID for each session, as libiscsi does, has a new nexus each time, that
+// lost nothing. Call with the lock.
+func (t *Target) firstAttention(id san.NexusID) (c scsi.ASC, ok bool) {
+	if slices.Contains(t.past, id) {
+		return scsi.ASCNexusLoss, true
+	}
+	same := func(o san.NexusID) bool { return o.Initiator.Name == id.Initiator.Name && o.Target == id.Target }
+	if slices.ContainsFunc(t.past, same) {
+		return 0, false
+	}
+	for o := range t.nexuses {
+		if same(o) {
+			return 0, false
+		}
+	}
+	return scsi.ASCPowerOnOrReset, true
 }
 
 func (t *Target) remember(id san.NexusID) {

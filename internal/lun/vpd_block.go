@@ -9,8 +9,9 @@ import (
 
 // Limits that the commands on blocks keep to, and that VPD page B0h tells.
 const (
-	maxTransferBytes        = 32 << 20 // data of one command (DESIGN R9)
-	maxCompareAndWriteBytes = 1 << 20  // and at most 255 blocks
+	maxTransferBytes        = 32 << 20  // data of one command (DESIGN R9)
+	maxCompareAndWriteBytes = 1 << 20   // and at most 255 blocks
+	maxWriteSameBytes       = 128 << 20 // so that one command ends in bounded time
 	maxUnmapDescriptors     = 256
 	maxUnmapBlocks          = math.MaxUint32 // no limit
 )
@@ -18,6 +19,11 @@ const (
 // maxTransferBlocks returns maxTransferBytes in blocks of u.
 func (u *Unit) maxTransferBlocks() uint32 {
 	return uint32(maxTransferBytes / u.dev.Info().BlockSize)
+}
+
+// maxWriteSame returns maxWriteSameBytes in blocks of u.
+func (u *Unit) maxWriteSame() uint64 {
+	return uint64(maxWriteSameBytes / u.dev.Info().BlockSize)
 }
 
 // maxCompareAndWrite returns how many blocks COMPARE AND WRITE takes.
@@ -32,6 +38,14 @@ func (u *Unit) maxAtomicBlocks() uint32 {
 	return uint32(min(in.Caps.AtomicMax, maxTransferBytes) / int64(in.BlockSize))
 }
 
+// atomicUnit returns the number of blocks of which the address and the length
+// of WRITE ATOMIC are multiples: a physical block, since a part of one takes
+// the rest of it along.
+func (u *Unit) atomicUnit() uint32 {
+	in := u.dev.Info()
+	return uint32(max(1, in.PhysicalBlock/in.BlockSize))
+}
+
 // thin reports whether the device gives space back.
 func (u *Unit) thin() bool { return u.dev.Info().Caps.Discard != block.None }
 
@@ -44,10 +58,11 @@ func (u *Unit) blockLimits() *scsi.BlockLimits {
 		OptimalGranularity: uint16(inBlocks(int64(in.PhysicalBlock))),
 		MaxTransfer:        u.maxTransferBlocks(),
 		OptimalTransfer:    inBlocks(1 << 20),
+		MaxWriteSame:       u.maxWriteSame(),
 		MaxAtomic:          u.maxAtomicBlocks(),
 	}
 	if l.MaxAtomic > 0 {
-		l.AtomicAlignment, l.AtomicGranularity = 1, 1
+		l.AtomicAlignment, l.AtomicGranularity = u.atomicUnit(), u.atomicUnit()
 	}
 	if u.thin() {
 		l.MaxUnmap, l.MaxUnmapDescriptors = maxUnmapBlocks, maxUnmapDescriptors

@@ -11,8 +11,8 @@ import (
 const (
 	slotName   = "atomic"
 	slotMagic  = "SANGOATM"
-	slotHeader = 4096      // bytes before the data
-	atomicMax  = 256 << 10 // bytes: the largest atomic write
+	slotHeader = 4096    // bytes before the data
+	atomicMax  = 1 << 20 // bytes: the largest atomic write
 )
 
 // slot is the volume's double-write slot. An atomic write goes there first,
