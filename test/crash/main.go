@@ -1,7 +1,7 @@
 // Command crash kills a loaded sango demo with SIGKILL, again and again, and looks each time whether all that it had
 // acknowledged is still there: on a plain volume, on one whose snapshots come and go under the load, and on one with
-// 4096-byte blocks, and whether a persistent reservation with APTPL is in force again. Commands that were in flight may have landed or not, page by page. Snapshots must hold what was
-// there when they were taken.
+// 4096-byte blocks; and whether a persistent reservation with APTPL is in force again. Commands that were in flight may
+// have landed or not, page by page. Snapshots must hold what was there when they were taken.
 package main
 
 import (
