@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 
+	"sango/internal/block"
+	"sango/internal/block/layer/delay"
 	"sango/internal/block/mem"
 	"sango/internal/san"
 	"sango/internal/scsi"
@@ -157,5 +159,39 @@ func TestWriteCacheIsObeyed(t *testing.T) {
 	write()
 	if dev.fua != 1 {
 		t.Errorf("without WCE: %d FUA writes", dev.fua)
+	}
+}
+
+// A MODE SELECT that a reset aborts has no effect after it.
+func TestResetOvertakesModeSelect(t *testing.T) {
+	m, err := mem.New(mem.Options{Size: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := delay.New(&writeBack{dev: m}, delay.Options{})
+	v := testVolume()
+	v.Size = 1 << 20
+	w := attach(t, oneUnit(unitOver(t, v, dev, nil, UnitOptions{})), nexusName(1), "")
+	caching := w.page(0, 0x08)
+	caching[0] &^= 4
+	dev.Hold(block.OpFlush)
+	list := append([]byte{0, 0, 0, 0, 0x08, byte(len(caching))}, caching...)
+	task := w.out(len(list), 0x15, 0x10, 0, 0, byte(len(list)), 0)
+	w.Admit(task)
+	give(task, list)
+	task.Ready()
+	<-dev.Arrived()
+	answer := make(chan TMFResponse, 1)
+	w.Manage(TMF{Function: LogicalUnitReset, LUN: lun0}, func(r TMFResponse) { answer <- r })
+	dev.Release()
+	if r := <-answer; r != TMFComplete {
+		t.Errorf("reset: %v", r)
+	}
+	if w.wait(task); !task.Aborted {
+		t.Errorf("status %v", task.Status)
+	}
+	w.settle()
+	if d := w.page(0, 0x08); d[0]&4 == 0 {
+		t.Error("the aborted command changed the page after the reset")
 	}
 }

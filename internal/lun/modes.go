@@ -130,8 +130,10 @@ func (m *modes) pages(code, subpage uint8, pc scsi.PageControl) (out []scsi.Mode
 
 // change makes pages, all or none of them, current, and saved as well if save.
 // It reports whether a value changed. flush is called before a write cache is
-// disabled (SBC-3 §6.4.5).
-func (m *modes) change(pages []scsi.SelectedPage, save bool, st UnitStore, flush func() error) (changed bool, err error) {
+// disabled (SBC-3 §6.4.5). Of a command that was aborted meanwhile, as killed
+// tells, only what has been saved becomes current: the reset that aborted it may
+// have put back the saved pages already.
+func (m *modes) change(pages []scsi.SelectedPage, save bool, st UnitStore, killed *atomic.Bool, flush func() error) (changed bool, err error) {
 	m.serial.Lock()
 	defer m.serial.Unlock()
 	m.mu.Lock()
@@ -177,6 +179,12 @@ func (m *modes) change(pages []scsi.SelectedPage, save bool, st UnitStore, flush
 	defer m.mu.Unlock()
 	if save {
 		m.saved = keep
+	}
+	if killed.Load() {
+		if !save {
+			return false, nil
+		}
+		next = slices.Clone(keep)
 	}
 	m.current = next
 	m.apply()

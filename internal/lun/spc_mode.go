@@ -88,7 +88,7 @@ func modeSelect(t *Task) error {
 	if cc := u.sameBlocks(list); cc != nil {
 		return cc
 	}
-	changed, err := u.modes.change(list.Pages, c.Save, u.store, func() error {
+	changed, err := u.modes.change(list.Pages, c.Save, u.store, &t.killed, func() error {
 		return t.do(block.OpFlush, 0, 0, 0, nil)
 	})
 	if err != nil {
