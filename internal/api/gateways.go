@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"os"
+	"slices"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -80,14 +82,11 @@ func (s gatewayService) GetStatus(ctx context.Context, _ *connect.Request[v1.Get
 	for _, t := range snap.Targets {
 		resp.Luns += int32(len(t.LUNs))
 	}
-	for _, v := range snap.Volumes {
-		u, err := s.n.Volumes().Usage(v)
-		if err != nil {
-			return nil, err
-		}
-		for _, j := range u.Jobs {
+	for id, j := range s.n.Volumes().Jobs() {
+		if v := snap.Volumes[id]; v != nil {
 			resp.Jobs = append(resp.Jobs, &v1.VolumeJob{Volume: v.Name, Job: jobMessage(j)})
 		}
 	}
+	slices.SortFunc(resp.Jobs, func(a, b *v1.VolumeJob) int { return strings.Compare(a.GetVolume(), b.GetVolume()) })
 	return connect.NewResponse(resp), nil
 }

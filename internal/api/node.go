@@ -56,6 +56,8 @@ type Volumes interface {
 	Create(ctx context.Context, v *san.Volume) error
 	// Usage tells what a volume takes.
 	Usage(v *san.Volume) (Usage, error)
+	// Jobs lists the background work by volume.
+	Jobs() map[san.UUID]Job
 	Resize(ctx context.Context, name string, size int64) error
 	Delete(ctx context.Context, name string) error
 	Snapshot(ctx context.Context, volume, snapshot string) error

@@ -81,9 +81,30 @@ func TestHalfDoneVolumesAreCleanedUp(t *testing.T) {
 	if err := n.disks.resize(grown, 2<<20); err != nil {
 		t.Fatal(err)
 	}
+	memory := &san.Volume{Name: "memory", Size: 1 << 20, Driver: san.DriverMem}
+	api.Defaults(memory)
+	if err := n.Volumes().Create(t.Context(), memory); err != nil {
+		t.Fatal(err)
+	}
+	change(t, n, func(tx *meta.Tx) error { return tx.BeginResize(memory.ID, 2<<20) })
+	change(t, n, func(tx *meta.Tx) error { return tx.BeginExport(meta.Export{Volume: grown.ID, Snapshot: "export-x"}) })
+	if err := n.disks.store.Snapshot(grown.ID, "export-x"); err != nil {
+		t.Fatal(err)
+	}
 	stop(t, n)
 
 	n = node(t, dir)
+	change(t, n, func(tx *meta.Tx) error {
+		pending, err := tx.Pending()
+		exports, eerr := tx.Exports()
+		if len(pending) > 0 || len(exports) > 0 {
+			t.Errorf("still under way: %v, %v", pending, exports)
+		}
+		return errors.Join(err, eerr)
+	})
+	if snaps, err := n.disks.store.Snapshots(grown.ID); err != nil || len(snaps) > 0 {
+		t.Errorf("the snapshot of an export that was cut short is left: %v, %v", snaps, err)
+	}
 	ids, err := n.disks.store.List()
 	if err != nil || len(ids) != 1 || ids[0] != grown.ID {
 		t.Errorf("left in the store: %v, %v", ids, err)

@@ -2,11 +2,14 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"sango/internal/api"
 	"sango/internal/block"
+	"sango/internal/block/layered"
 	"sango/internal/bufpool"
+	"sango/internal/meta"
 	"sango/internal/san"
 )
 
@@ -69,16 +72,21 @@ func (w volumes) Export(ctx context.Context, volume, snapshot string, begin func
 	}
 	store := w.n.disks.store
 	if snapshot == "" {
-		name := temporary()
-		if err := store.Snapshot(v.ID, name); err != nil {
-			return kindly(volume, err)
+		e := meta.Export{Volume: v.ID, Snapshot: temporary()}
+		if err := w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.BeginExport(e) }); err != nil {
+			return err
 		}
 		defer func() {
-			if derr := store.DeleteSnapshot(v.ID, name); derr != nil {
-				w.n.cfg.Log.Error("the snapshot behind an export can't be removed; delete it by hand", "volume", volume, "snapshot", name, "error", derr)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+			defer cancel()
+			if derr := w.n.exported(ctx, e); derr != nil {
+				w.n.cfg.Log.Error("the snapshot behind an export can't be removed; the next start of the node tries again", "volume", volume, "snapshot", e.Snapshot, "error", derr)
 			}
 		}()
-		snapshot = name
+		if err := store.Snapshot(v.ID, e.Snapshot); err != nil {
+			return kindly(volume, err)
+		}
+		snapshot = e.Snapshot
 	}
 	dev, err := store.OpenSnapshot(v.ID, snapshot)
 	if err != nil {
@@ -90,6 +98,35 @@ func (w volumes) Export(ctx context.Context, volume, snapshot string, begin func
 		}
 	}()
 	return kindly(volume, export(ctx, dev, begin, send))
+}
+
+// exported removes the snapshot that an export read.
+func (n *Node) exported(ctx context.Context, e meta.Export) error {
+	if err := n.disks.store.DeleteSnapshot(e.Volume, e.Snapshot); err != nil && !errors.Is(err, layered.ErrNotFound) {
+		return err
+	}
+	return n.meta.Update(ctx, func(tx *meta.Tx) error {
+		tx.EndExport(e)
+		return nil
+	})
+}
+
+// settleExports removes the snapshots of exports that a process began and did
+// not finish.
+func (n *Node) settleExports(ctx context.Context) error {
+	var cut []meta.Export
+	if err := n.meta.Update(ctx, func(tx *meta.Tx) (err error) {
+		cut, err = tx.Exports()
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, e := range cut {
+		if err := n.exported(ctx, e); err != nil {
+			n.cfg.Log.Error("the snapshot behind an export can't be removed; the next start tries again", "id", e.Volume.String(), "snapshot", e.Snapshot, "error", err)
+		}
+	}
+	return nil
 }
 
 // export sends what is allocated on dev.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sango/internal/api"
+	"sango/internal/block/layered"
 	"sango/internal/meta"
 	"sango/internal/san"
 )
@@ -32,26 +33,38 @@ func (n *Node) settle(ctx context.Context) error {
 	}
 	for id, what := range pending {
 		n.cfg.Log.Info("cleaning up after a volume operation that was cut short", "id", id.String(), "operation", string(what))
-		if what == meta.PendingResize {
+		switch what {
+		case meta.PendingResize:
 			if err := n.adjusted(ctx, id); err != nil {
 				n.cfg.Log.Error("a resize was cut short; repeat it", "id", id.String(), "error", err)
 			}
-			continue
-		}
-		if err := n.removed(ctx, id); err != nil {
-			n.cfg.Log.Error("what is left of a volume can't be removed; it takes space until the next start", "id", id.String(), "error", err)
+		default:
+			if err := n.removed(ctx, id); err != nil {
+				n.cfg.Log.Error("what is left of a volume can't be removed; it takes space until the next start", "id", id.String(), "error", err)
+			}
 		}
 	}
-	return nil
+	return n.settleExports(ctx)
 }
 
 // adjusted makes the record of a volume say how large it is.
 func (n *Node) adjusted(ctx context.Context, id san.UUID) error {
 	st, err := n.disks.store.Stat(id)
+	if errors.Is(err, layered.ErrNotFound) { // in memory, and gone with the process
+		return n.settled(ctx, id)
+	}
 	if err != nil {
 		return err
 	}
 	return n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.ResizeVolume(id, st.Size) })
+}
+
+// settled forgets that a change of a volume was under way.
+func (n *Node) settled(ctx context.Context, id san.UUID) error {
+	return n.meta.Update(ctx, func(tx *meta.Tx) error {
+		tx.Settle(id)
+		return nil
+	})
 }
 
 // removed drops the bytes of a volume that has no record, and forgets it.
@@ -59,10 +72,7 @@ func (n *Node) removed(ctx context.Context, id san.UUID) error {
 	if err := n.disks.drop(id); err != nil {
 		return err
 	}
-	return n.meta.Update(ctx, func(tx *meta.Tx) error {
-		tx.Settle(id)
-		return nil
-	})
+	return n.settled(ctx, id)
 }
 
 // add makes a volume: make does the bytes, then the record is committed. When
@@ -86,17 +96,21 @@ func (w volumes) add(ctx context.Context, v *san.Volume, make func() error) erro
 	if err == nil {
 		return w.n.Sync(ctx)
 	}
-	// The caller may be gone, the clean-up is needed all the same. If the commit
-	// of the record has an unknown outcome, Pending tells at the next start.
+	// The caller may be gone, the clean-up is needed all the same. The commit of
+	// the record may have an unknown outcome, and be on its way still: the bytes
+	// go only once it can't succeed any more. If that can't be told either, the
+	// next start does it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
 	defer cancel()
-	var exists bool
-	if uerr := w.n.meta.Update(ctx, func(tx *meta.Tx) error {
-		_, verr := tx.Volume(v.ID)
-		exists = verr == nil
-		return nil
-	}); uerr != nil || exists {
+	var created bool
+	if uerr := w.n.meta.Update(ctx, func(tx *meta.Tx) (err error) {
+		created, err = tx.Abandon(v.ID)
 		return err
+	}); uerr != nil {
+		return err
+	}
+	if created {
+		return w.n.Sync(ctx)
 	}
 	if rerr := w.n.removed(ctx, v.ID); rerr != nil {
 		w.n.cfg.Log.Error("what is left of a volume can't be removed; it takes space until the next start", "volume", v.Name, "error", rerr)
@@ -154,6 +168,15 @@ func (w volumes) Usage(v *san.Volume) (api.Usage, error) {
 		u.Problem = p.Error()
 	}
 	return u, nil
+}
+
+// Jobs implements api.Volumes.
+func (w volumes) Jobs() map[san.UUID]api.Job {
+	jobs := map[san.UUID]api.Job{}
+	for id, j := range w.n.disks.merges() {
+		jobs[id] = api.Job{Kind: j.Kind, Subject: w.n.subject(id), Done: j.Done, Total: j.Total}
+	}
+	return jobs
 }
 
 // Resize implements api.Volumes. The bytes come first: what hosts are told

@@ -66,7 +66,10 @@ func TestNamesAreUnique(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			v := &san.Volume{ID: san.NewUUID(), Name: "same", Driver: san.DriverMem, Size: 4096, BlockSize: 512, PhysicalBlock: 512}
-			err := s.Update(context.Background(), func(tx *Tx) error { return tx.CreateVolume(v) })
+			err := s.Update(context.Background(), func(tx *Tx) error { return tx.Begin(v.ID, v.Name) })
+			if err == nil {
+				err = s.Update(context.Background(), func(tx *Tx) error { return tx.CreateVolume(v) })
+			}
 			switch {
 			case err == nil:
 				won.Add(1)

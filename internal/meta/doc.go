@@ -20,6 +20,7 @@
 //	naa/HEX                     UUID          unique NAA designators
 //	adopted/PATH                UUID          a file or device belongs to one volume
 //	pending/UUID                Pending       volumes whose change is under way
+//	exports/UUID/SNAPSHOT       {}            snapshots that exports made for themselves
 //	targets/IQN                 san.Target without its LUNs
 //	luns/IQN/LUN                san.Mapping   one key a LUN: a target may have thousands
 //	mapped/UUID/IQN/LUN         {}            the same the other way round

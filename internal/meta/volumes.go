@@ -25,6 +25,17 @@ func (tx *Tx) Begin(id san.UUID, name string) error {
 	return tx.put("pending/"+id.String(), PendingCreate)
 }
 
+// Abandon takes the permission of Begin back: CreateVolume fails from then on,
+// also one that is on its way and whose outcome nobody knows. created reports
+// that it was too late, because the record is there.
+func (tx *Tx) Abandon(id san.UUID) (created bool, err error) {
+	if created, err = tx.has("volumes/" + id.String()); created || err != nil {
+		return created, err
+	}
+	tx.frees = true
+	return false, tx.put("pending/"+id.String(), PendingDelete)
+}
+
 // Settle removes the mark of a volume: its bytes and its record agree.
 func (tx *Tx) Settle(id san.UUID) {
 	tx.frees = true
@@ -58,13 +69,21 @@ func (tx *Tx) nameFree(name string) error {
 }
 
 // CreateVolume adds the record of a volume whose bytes exist (after Begin),
-// and gives it its NAA designator. ErrExists: the name is taken.
+// and gives it its NAA designator. ErrExists: the name is taken. ErrRefused:
+// Begin did not come first, or was abandoned.
 func (tx *Tx) CreateVolume(v *san.Volume) error {
 	if err := v.Check(); err != nil {
 		return err
 	}
 	if err := tx.nameFree(v.Name); err != nil {
 		return err
+	}
+	var p Pending
+	if _, err := tx.get("pending/"+v.ID.String(), &p); err != nil {
+		return err
+	}
+	if p != PendingCreate {
+		return san.Errorf(san.ErrRefused, "volume %s: its creation was given up; try again", v.Name)
 	}
 	taken, err := tx.has("volumes/" + v.ID.String())
 	if err != nil {
