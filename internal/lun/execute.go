@@ -44,6 +44,17 @@ func (n *Nexus) Admit(t *Task) {
 	}
 }
 
+// Refuse gives a task that was not admitted, and that the transport ends by
+// itself, the sense data of cc in the format that its unit is to give.
+func (n *Nexus) Refuse(t *Task, cc *scsi.CheckCondition) {
+	if l, err := san.ParseLUN(t.LUN); err == nil {
+		if i := n.view.Load().at(l); i != nil {
+			t.unit = i.unit
+		}
+	}
+	t.setSense(&cc.Sense)
+}
+
 // examine finds the command of t and checks what can be checked before it is
 // its turn.
 func (i *itl) examine(t *Task) error {

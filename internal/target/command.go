@@ -122,14 +122,16 @@ func (c *conn) execute(t *task) error {
 		return errTooOld // DESIGN R4(b)
 	}
 	if t.fault != nil {
-		c.refuse(t, scsi.CheckConditionStatus)
+		c.nexus.Refuse(&t.Task, t.fault)
+		c.refuse(t)
 		return nil
 	}
 	if t.full == scsi.Good {
 		t.full = t.reserve(min(int64(t.Expected), transferEstimate) - t.reserved)
 	}
 	if t.full != scsi.Good {
-		c.refuse(t, t.full)
+		t.Status = t.full
+		c.refuse(t)
 		return nil
 	}
 	c.nexus.Admit(&t.Task)
@@ -154,13 +156,9 @@ func (c *conn) over(t *task) bool {
 	return t.done
 }
 
-// refuse ends a command that package lun never gets to see. The response waits
-// for the unsolicited data that was announced.
-func (c *conn) refuse(t *task, s scsi.Status) {
-	t.Status = s
-	if t.fault != nil {
-		t.Sense = t.fault.Sense.Append(nil, false)
-	}
+// refuse ends a command that package lun does not admit. The response waits for
+// the unsolicited data that was announced.
+func (c *conn) refuse(t *task) {
 	c.mu.Lock()
 	t.done = true
 	c.mu.Unlock()

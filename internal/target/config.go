@@ -15,7 +15,7 @@ type Config struct {
 	Connections int
 	// Logins bounds the connections that are logging in and the discovery
 	// sessions, LoginsPerAddress those of them from one address, so that peers
-	// that prove nothing cannot keep hosts out. One more is reset.
+	// that may have proved nothing cannot keep hosts out. One more is reset.
 	Logins           int
 	LoginsPerAddress int
 	// SessionsPerHost bounds the normal sessions of one initiator name; one

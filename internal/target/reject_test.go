@@ -149,3 +149,34 @@ func TestMemoryLimit(t *testing.T) {
 		t.Errorf("%d bytes are still charged", m)
 	}
 }
+
+// Sense data of commands that the engine refuses by itself has the format that
+// the unit is set to (D_SENSE).
+func TestSenseFormatOfRefusals(t *testing.T) {
+	s := start(t)
+	i := connect(t, s)
+	i.ready()
+	refused := func() byte {
+		i.command(command{cdb: write10(0, 1), read: true, write: true, expected: 512, data: make([]byte, 512)})
+		o := i.outcome()
+		if o.status != 2 || len(o.sense) < 8 {
+			t.Fatalf("a bidirectional command ended with %+v", o)
+		}
+		return o.sense[0] & 0x7f
+	}
+	if got := refused(); got != 0x70 {
+		t.Errorf("fixed format: response code %#x", got)
+	}
+	i.command(command{cdb: []byte{0x1a, 0x08, 0x0a, 0, 64, 0}, read: true, expected: 64})
+	page := i.outcome().data
+	page[0], page[2] = 0, 0
+	page[4] &= 0x3f
+	page[6] |= 0x04
+	i.command(command{cdb: []byte{0x15, 0x10, 0, 0, byte(len(page)), 0}, write: true, expected: uint32(len(page)), data: page})
+	if o := i.outcome(); o.status != 0 {
+		t.Fatalf("MODE SELECT ended with %+v", o)
+	}
+	if got := refused(); got != 0x72 {
+		t.Errorf("descriptor format: response code %#x", got)
+	}
+}

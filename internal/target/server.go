@@ -33,7 +33,7 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]bool
 	conns     map[*conn]bool     // true: the login is over
-	logins    int                // connections that log in, or are discovery sessions: nobody has to prove who it is for those
+	logins    int                // connections that log in, and discovery sessions, which may have proved nothing
 	perAddr   map[netip.Addr]int // logins by address
 	changed   chan struct{}      // closed and replaced when a connection is gone
 	totals    Totals
