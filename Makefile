@@ -52,11 +52,11 @@ fmt: $(TOOLS)/golangci-lint ## format the tree
 
 .PHONY: unit
 unit: ## unit tests (PKG=./internal/lun/... for a part)
-	$(GO) test $(PKG)
+	$(GO) test -timeout 20m $(PKG)
 
 .PHONY: race
-race: ## unit tests under the race detector, with buffers poisoned on release
-	$(GO) test -race -tags invariants $(PKG)
+race: ## unit tests under the race detector, with buffers poisoned on release (SKIP=REGEXP leaves some out)
+	$(GO) test -race -tags invariants -timeout 40m $(if $(SKIP),-skip '$(SKIP)') $(PKG)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10m) each
