@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -18,8 +19,14 @@ const maxMessage = 4 << 20
 
 // Server answers management calls.
 type Server struct {
-	http http.Server
+	http  http.Server
+	cut   context.CancelFunc // ends the contexts of all calls
+	calls sync.WaitGroup     // those under way
 }
+
+// shutdownGrace is what calls under way are given to finish. Transfers may
+// take hours and can be repeated.
+const shutdownGrace = 2 * time.Second
 
 // NewServer returns a server for n.
 func NewServer(n Node) *Server {
@@ -29,7 +36,18 @@ func NewServer(n Node) *Server {
 	mux.Handle(sangov1connect.NewTargetServiceHandler(targetService{n}, opt))
 	mux.Handle(sangov1connect.NewHostServiceHandler(hostService{n}, opt))
 	mux.Handle(sangov1connect.NewGatewayServiceHandler(gatewayService{n}, opt))
-	return &Server{http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
+	ctx, cut := context.WithCancel(context.Background())
+	s := &Server{cut: cut}
+	s.http = http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.calls.Add(1)
+			defer s.calls.Done()
+			mux.ServeHTTP(w, r)
+		}),
+	}
+	return s
 }
 
 // Serve answers calls from l until Shutdown.
@@ -40,12 +58,18 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown ends the server: no new calls, those under way may finish until
-// ctx is done, the rest are cut off.
+// Shutdown ends the server: no new calls, those under way may finish for a
+// moment and not after ctx is done, the rest are cut off. No call runs any more
+// when it returns.
 func (s *Server) Shutdown(ctx context.Context) {
-	if s.http.Shutdown(ctx) != nil {
+	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	s.cut()
+	if err != nil {
 		s.http.Close()
 	}
+	s.calls.Wait()
 }
 
 // toWireErrors gives the errors of handlers their codes.
