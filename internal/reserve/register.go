@@ -16,7 +16,7 @@ func (s *State) register(r *Request, registered, ignore bool) (*State, Outcome) 
 	case !registered && key == 0:
 		return s, good
 	case key == 0:
-		return s.unregister(r)
+		return s.unregister(r, ignore)
 	}
 	initiators := []san.InitiatorPort{r.Nexus.Initiator}
 	for _, id := range r.Out.Ports {
@@ -51,10 +51,14 @@ func (s *State) register(r *Request, registered, ignore bool) (*State, Outcome) 
 }
 
 // unregister takes the registration of the nexus away, with ALL_TG_PT those of
-// its initiator port through the target's other ports too (SPC-4 §5.13.11.3).
-func (s *State) unregister(r *Request) (*State, Outcome) {
+// its initiator port through the target's other ports too (SPC-4 §5.13.11.3), as
+// if the command had come through each: those with another key conflict.
+func (s *State) unregister(r *Request, ignore bool) (*State, Outcome) {
 	gone := make(map[san.NexusID]bool)
 	for _, n := range r.nexuses([]san.InitiatorPort{r.Nexus.Initiator}) {
+		if key, there := s.Registered(n); there && !ignore && key != r.Out.Key {
+			return s, conflict
+		}
 		gone[n] = true
 	}
 	next, out := s.clone(), good
