@@ -81,7 +81,7 @@ func changes(layers []*layer, small, large int64, fn func(off, n int64) error) e
 	for c := int64(0); c < end; {
 		at, last := end, end
 		for _, l := range layers {
-			a, k, _, err := l.idx.next(c, end)
+			a, k, _, err := l.idx.next(c, end, wordClusters)
 			if err != nil {
 				return err
 			}

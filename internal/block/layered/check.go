@@ -194,7 +194,7 @@ func (s *Store) checkLayer(rep *Report, m *manifest, r *layerRec, dir string) er
 	}
 	limit := clusters(r.Size)
 	for c := int64(0); ; {
-		at, n, st, err := l.idx.next(c, int64(len(l.idx.dir))<<pageShift)
+		at, n, st, err := l.idx.next(c, int64(len(l.idx.dir))<<pageShift, pageClusters)
 		if err != nil {
 			return err
 		}

@@ -52,11 +52,11 @@ func (d *device) Submit(r *block.Request) {
 		return
 	}
 	v.busy.Add(1)
-	err := d.run(r)
+	err := v.check(d.run(r)) // before the gate opens: a snapshot must not follow a failure
 	v.busy.Add(-1)
 	v.gate.RUnlock()
 	if err != nil {
-		err = outcome(r, v.check(err))
+		err = outcome(r, err)
 	}
 	r.End(err)
 }
@@ -174,10 +174,21 @@ func (d *device) Close() error {
 	if was {
 		return nil
 	}
+	var err error
 	if d.snapshot == "" {
 		v.jobs.stop()
+		// Who reads a snapshot may keep the volume loaded.
+		err = v.shareGate(func() error {
+			if v.failed.Load() != nil {
+				return nil // who flushed was told, or nobody asked
+			}
+			return v.flush(v.live.chain[0])
+		})
 	}
-	if err := v.s.closed(d); err != nil {
+	if cerr := v.s.closed(d); err == nil {
+		err = cerr
+	}
+	if err != nil {
 		return &block.Error{Class: classify(err), Err: err}
 	}
 	return nil

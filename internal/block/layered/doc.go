@@ -66,7 +66,7 @@
 //	       8 8 a     16 8 b
 //	       1 present: clusters [a, a+b)      2 zeroed: clusters [a, a+b)
 //	       3 mark: all that lies before offset a is on stable storage
-//	       4 boot: what follows was written in boot (a, b)
+//	       4 boot: what follows was written in boot (a, b); (0, 0): a sync failed
 //
 // The part before the records is written once, when the log is made or
 // compacted (at a clean close, beside the old one, renamed over it). It is
@@ -79,7 +79,9 @@
 // the log: what a concurrent write appended meanwhile is not vouched for. So
 // after a power cut, which the boot id shows, exactly what the last mark
 // vouches for counts; the rest is punched out of the data files and the log is
-// rewritten without it. Records of one boot need no sync to be believed. A
+// rewritten without it. Records of one boot need no sync to be believed, but
+// after a sync that failed, which a boot record of no boot shows, it is as
+// after a power cut. A
 // reader stops at the first record whose checksum is wrong.
 //
 // Volumes with one layer have no log, and their reads and writes are plain
@@ -88,7 +90,7 @@
 // # First write to a cluster
 //
 // absent (or zeroed) → copying → present. While it is copying others that want
-// to write there wait, and readers still get what lies beneath. All of the
+// to write there wait, and readers still get what was there before. All of the
 // cluster is written: from end to end by the request, or copied up from
 // beneath (sharing extents where the filesystem can), or punched first where
 // there is nothing to copy. What an earlier attempt left there never shows.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -86,9 +87,13 @@ type index struct {
 	mu       sync.Mutex // guards changes of pages and dir, and what follows
 	cached   []cached   // pages that were loaded, oldest first
 	waiters  map[int64]chan struct{}
+	blank    []span       // clusters that are copying and were zeroed: until then they read as zeros
 	npresent atomic.Int64 // clusters, copying ones not counted
 	nzeroed  atomic.Int64
 }
+
+// span is a run of n clusters from c on.
+type span struct{ c, n int64 }
 
 type cached struct {
 	at int64
@@ -166,6 +171,25 @@ func (x *index) get(c int64) (state, error) {
 		return absent, err
 	}
 	return p.at(c), nil
+}
+
+// shows returns what readers see of c, which was copying when they looked: what
+// was there before its first write began. Never copying.
+func (x *index) shows(c int64) (state, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p, err := x.load(c >> pageShift)
+	if err != nil {
+		return absent, err
+	}
+	s := p.at(c)
+	if s != copying {
+		return s, nil
+	}
+	if slices.ContainsFunc(x.blank, func(r span) bool { return c >= r.c && c < r.c+r.n }) {
+		return zeroed, nil
+	}
+	return absent, nil
 }
 
 // load returns page i, from disk if need be. x.mu is held.
@@ -262,6 +286,9 @@ func (x *index) claim(c, n int64) (s state, got int64, wait chan struct{}, err e
 	}
 	switch {
 	case got > 0:
+		if s == zeroed {
+			x.blank = append(x.blank, span{c, got})
+		}
 		return s, got, nil, x.set(c, got, copying)
 	case s == copying:
 		wait = x.waiter(c)
@@ -285,6 +312,7 @@ func (x *index) settle(c, n int64, s state) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	err := x.set(c, n, s)
+	x.blank = slices.DeleteFunc(x.blank, func(r span) bool { return r == span{c, n} })
 	for i := c; i < c+n && len(x.waiters) > 0; i++ {
 		if w := x.waiters[i]; w != nil {
 			close(w)
@@ -295,8 +323,9 @@ func (x *index) settle(c, n int64, s state) error {
 }
 
 // next finds the first run at or after c, and before end, of clusters that are
-// not absent: all present or all zeroed. n = 0: there is none.
-func (x *index) next(c, end int64) (at, n int64, s state, err error) {
+// not absent: all present or all zeroed, at most most of them. n = 0: there is
+// none.
+func (x *index) next(c, end, most int64) (at, n int64, s state, err error) {
 	end = min(end, int64(len(x.dir))<<pageShift)
 	for c < end {
 		if x.dir[c>>pageShift].Load() == uniform[absent] {
@@ -314,7 +343,7 @@ func (x *index) next(c, end int64) (at, n int64, s state, err error) {
 	if c >= end {
 		return 0, 0, absent, nil
 	}
-	for n = 1; c+n < end; n++ {
+	for n = 1; n < most && c+n < end; n++ {
 		t, err := x.get(c + n)
 		if err != nil {
 			return 0, 0, 0, err

@@ -35,18 +35,19 @@ type pageRef struct {
 // logFile is the allocation log of a layer: a compacted part, written once,
 // and a tail to which records are appended.
 type logFile struct {
-	f      vfs.File
-	layer  layerID
-	salt   uint64
-	slots  int64 // offset of the first page
-	tail   int64 // offset of the first record
-	boot   [16]byte
-	mu     sync.Mutex // guards what follows, and keeps appends in order
-	end    int64      // where the next record goes
-	allocs int64      // end of the last record that is not a mark or boot record
-	marked int64      // the last mark vouches for what lies before it
-	booted bool       // the tail's last boot record is of this boot
-	buf    []byte
+	f        vfs.File
+	layer    layerID
+	salt     uint64
+	slots    int64 // offset of the first page
+	tail     int64 // offset of the first record
+	boot     [16]byte
+	mu       sync.Mutex // guards what follows, and keeps appends in order
+	end      int64      // where the next record goes
+	allocs   int64      // end of the last record that is not a mark or boot record
+	marked   int64      // the last mark vouches for what lies before it
+	reserved int64      // end of the disk space that was reserved
+	booted   bool       // the tail's last boot record is of this boot
+	buf      []byte
 }
 
 // tailReport is what opening a log found in its tail.
@@ -223,6 +224,21 @@ func (l *logFile) append(recs ...record) error {
 		return err
 	}
 	l.end, l.allocs, l.booted = at, allocs, true
+	return nil
+}
+
+// reserve gives the next n bytes of records disk space. What was reserved
+// before counts, as long as half of it is left.
+func (l *logFile) reserve(n int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reserved-l.end >= n/2 {
+		return nil
+	}
+	if err := l.f.Allocate(l.end, n); err != nil {
+		return err
+	}
+	l.reserved = l.end + n
 	return nil
 }
 

@@ -47,6 +47,7 @@ func (v *volume) candidate() (lower, upper layerID, ok bool) {
 type merge struct {
 	v            *volume
 	lower, upper *layer
+	size         int64 // bytes: what the lower layer was given room for
 	moved, total int64
 }
 
@@ -104,6 +105,7 @@ func (m *merge) prepare() error {
 	if m.lower.idx != nil {
 		m.lower.idx.grow(m.upper.size)
 	}
+	m.size = m.upper.size
 	return v.fs.SyncDir(v.dir)
 }
 
@@ -130,11 +132,10 @@ func (m *merge) run(ctx context.Context) error {
 func (m *merge) copy(ctx context.Context, background bool) error {
 	end := clusters(m.upper.size)
 	for c := int64(0); ; {
-		at, n, s, err := m.upper.idx.next(c, end)
+		at, n, s, err := m.upper.idx.next(c, end, chunk>>clusterShift)
 		if err != nil || n == 0 {
 			return err
 		}
-		n = min(n, chunk>>clusterShift)
 		off := at << clusterShift
 		size := min(n<<clusterShift, m.upper.size-off)
 		if background {
@@ -205,7 +206,7 @@ func (m *merge) record() error {
 		return nil
 	}
 	for c := int64(0); ; {
-		at, n, s, err := m.upper.idx.next(c, end)
+		at, n, s, err := m.upper.idx.next(c, end, pageClusters)
 		if err != nil {
 			return err
 		}
@@ -292,6 +293,12 @@ func (m *merge) verify(live bool) error {
 	low, up := m.lower.rec.ID, m.upper.rec.ID
 	if v.layers[low] != m.lower || v.layers[up] != m.upper || (v.man.Live == up) != live || v.man.named(low) {
 		return errStale
+	}
+	if m.upper.size != m.size {
+		return fmt.Errorf("%w: the upper one was resized", errStale)
+	}
+	if live && m.clusters() > 2*finalClusters {
+		return fmt.Errorf("%w: the live one has grown", errStale)
 	}
 	if kids := v.man.children(low); len(kids) != 1 || kids[0] != up {
 		return errStale

@@ -2,8 +2,8 @@ package layered
 
 // owner returns the layer that holds cluster c, nil if it reads as zeros, and
 // for how many clusters from c on that is known to hold. A cluster that is
-// being copied up still counts as the one beneath: its writer has not been
-// told that it is done.
+// being copied up still counts as what it was, the one beneath or zeros: its
+// writer has not been told that it is done.
 func owner(chain []*layer, c int64, nowait bool) (*layer, int64, error) {
 	n := pageClusters - c&(pageClusters-1)
 	for _, l := range chain {
@@ -17,6 +17,15 @@ func owner(chain []*layer, c int64, nowait bool) (*layer, int64, error) {
 			}
 			var err error
 			if s, err = l.idx.get(c); err != nil {
+				return nil, 0, err
+			}
+		}
+		if s == copying {
+			if nowait {
+				return nil, 0, errWouldBlock
+			}
+			var err error
+			if s, err = l.idx.shows(c); err != nil {
 				return nil, 0, err
 			}
 		}

@@ -128,6 +128,9 @@ func (v *volume) writeAtomic(vec [][]byte, off, n int64) error {
 	if err := v.populate(off, n); err != nil {
 		return err
 	}
+	if err := v.reserve(slotHeader + n); err != nil {
+		return err
+	}
 	sum := uint32(0)
 	for _, b := range vec {
 		sum = crc32.Update(sum, castagnoli, b)
@@ -150,6 +153,24 @@ func (v *volume) writeAtomic(vec [][]byte, off, n int64) error {
 	}
 	if err != nil {
 		return &vfs.SyncError{Err: err}
+	}
+	return nil
+}
+
+// logReserve is what an atomic write keeps free in the log for its mark, and
+// for the records that other writes may append meanwhile, in bytes.
+const logReserve = 64 << 10
+
+// reserve finds space for n bytes of the slot and for the mark that ends an
+// atomic write: once the slot is stable there is no way back.
+func (v *volume) reserve(n int64) error {
+	if err := v.slot.f.Allocate(0, n); err != nil && !isUnsupported(err) {
+		return err
+	}
+	if top := v.live.chain[0]; top.idx != nil {
+		if err := top.idx.log.reserve(logReserve); err != nil && !isUnsupported(err) {
+			return err
+		}
 	}
 	return nil
 }

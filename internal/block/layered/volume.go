@@ -57,7 +57,24 @@ type failure struct{ err error }
 // the manifest is there.
 func (v *volume) fail(err error) {
 	if v.failed.CompareAndSwap(nil, &failure{err}) {
+		v.distrust(err)
 		v.s.log.Error("volume stopped: it serves nothing until it is opened again", "volume", v.id, "error", err)
+	}
+}
+
+// distrust notes in the live layer's log that a sync failed, so that the next
+// open, in this boot too, believes no more than after a power cut: what the
+// kernel failed to write it may still show, until it forgets. The note need
+// not be stable, for a power cut says the same.
+func (v *volume) distrust(cause error) {
+	var se *vfs.SyncError
+	if !errors.As(cause, &se) || errors.Is(cause, errUnsettled) || len(v.live.chain) == 0 {
+		return
+	}
+	if top := v.live.chain[0]; top.idx != nil {
+		if err := top.idx.log.append(record{typ: recBoot}); err != nil {
+			v.s.log.Error("failed sync not noted in the allocation log: restart the machine before the volume is opened again", "volume", v.id, "error", err)
+		}
 	}
 }
 
@@ -234,7 +251,7 @@ func (v *volume) openIndex(l *layer) error {
 	if err := log.apply(l.idx, tail.vouched); err != nil {
 		return err
 	}
-	if tail.intact() || l.links > 1 {
+	if distrusted := tail.boot == [16]byte{}; l.links > 1 || tail.intact() && !distrusted {
 		return nil
 	}
 	return v.recover(l, tail)
@@ -331,6 +348,9 @@ func (v *volume) closeFiles() (err error) {
 // commit makes m the volume's manifest, with the gate held. change is called
 // once it is stable, to bring the open layers in line.
 func (v *volume) commit(m *manifest) error {
+	if err := v.failedErr(); err != nil {
+		return err
+	}
 	if err := v.check(writeManifest(v.fs, v.dir, m)); err != nil {
 		return err
 	}

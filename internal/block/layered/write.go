@@ -211,9 +211,20 @@ func (v *volume) populate(off, n int64) error {
 
 // flush makes all that was written before stable: it notes the log's end,
 // syncs the data, then lets a mark vouch for exactly what lay before that end.
+// The kernel reports a failed writeback once: so a flush that waited for one
+// that failed must not try again, and the volume has failed before any other
+// may begin.
 func (v *volume) flush(top *layer) error {
 	v.flushing.Lock()
 	defer v.flushing.Unlock()
+	if err := v.failedErr(); err != nil {
+		return err
+	}
+	return v.check(v.sync(top))
+}
+
+// sync is flush without its lock.
+func (v *volume) sync(top *layer) error {
 	if top.idx == nil {
 		return top.sync()
 	}
