@@ -104,7 +104,8 @@ func start(t testing.TB, change ...func(*Config, *directory)) *setup {
 	if os.Getenv("SANGO_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
-	cfg := Config{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))}
+	// A machine that is busy with other things must not look like a lost peer.
+	cfg := Config{NopTimeout: 30 * time.Second, MaxAge: 30 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))}
 	d := &directory{target: tgt}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

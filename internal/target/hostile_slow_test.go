@@ -37,7 +37,7 @@ func TestHostileSlowLogin(t *testing.T) {
 // Peers that stop in the middle of anything and do not answer pings are
 // dropped; one that answers them may stay. None of them keeps others waiting.
 func TestHostileSilence(t *testing.T) {
-	s := besiege(t)
+	s := besiege(t, func(c *Config, _ *directory) { c.NopTimeout = 8 * time.Second })
 	write := iscsitest.Write16(lun1, 0, make([]byte, 4096), 512)
 	n := byte(20)
 	enter := func(keys ...string) *iscsitest.Conn {

@@ -64,20 +64,24 @@ func (p *pinger) answered() { p.ttt = 0 }
 
 // step says whether a ping is to be sent now, with what tag returns, and when
 // to call it again; acked is how much of the stream the peer's kernel has
-// acknowledged. While the ping itself is still in the queue to the peer, and the
+// acknowledged, empty when nothing was there to read for the last time. While the ping itself is still in the queue to the peer, and the
 // peer's kernel keeps acknowledging what comes before it, the path is slow and
-// not dead: the time starts anew (DESIGN R8).
-func (p *pinger) step(now time.Time, acked int64, tag func() iscsi.TTT) (send bool, due time.Time, err error) {
+// not dead: the time starts anew (DESIGN R8). When this process stood still
+// itself, the answer may have come meanwhile: what is there is read first.
+func (p *pinger) step(now, empty time.Time, acked int64, tag func() iscsi.TTT) (send bool, due time.Time, err error) {
 	if p.ttt != 0 {
 		end := p.sent.Load()
 		if acked > p.acked && (end == 0 || acked < end) {
 			p.deadline = now.Add(p.timeout)
 		}
 		p.acked = acked
-		if !now.Before(p.deadline) {
-			return false, p.deadline, errSilent
+		switch {
+		case now.Before(p.deadline):
+			return false, p.deadline, nil
+		case empty.Before(p.deadline) && now.Before(p.deadline.Add(p.timeout)):
+			return false, now.Add(readFirst), nil
 		}
-		return false, p.deadline, nil
+		return false, p.deadline, errSilent
 	}
 	if now.Before(p.next) {
 		return false, p.next, nil
@@ -90,10 +94,13 @@ func (p *pinger) step(now time.Time, acked int64, tag func() iscsi.TTT) (send bo
 	return true, p.deadline, nil
 }
 
+// readFirst is the time to read what came while the process stood still.
+const readFirst = 20 * time.Millisecond
+
 // keepAlive sends a ping when one is due, and ends the connection when one was
 // not answered in time.
 func (c *conn) keepAlive(now time.Time) (due time.Time, err error) {
-	send, due, err := c.ping.step(now, c.written.Load()-c.sock.unacked(), c.tag)
+	send, due, err := c.ping.step(now, c.sock.seenEmpty, c.written.Load()-c.sock.unacked(), c.tag)
 	if send {
 		k := newControl()
 		n := iscsi.NopIn{ITT: iscsi.NoITT, TTT: c.ping.ttt}

@@ -13,6 +13,8 @@ type pingAt struct {
 	p     pinger
 	start time.Time
 	tags  iscsi.TTT
+
+	behind time.Duration // how long ago the socket was seen empty
 }
 
 func newPingAt(t *testing.T) *pingAt {
@@ -29,7 +31,7 @@ func newPingAt(t *testing.T) *pingAt {
 // step checks what the pinger does at a time after the start.
 func (a *pingAt) step(at time.Duration, acked int64, send bool, due time.Duration, want error) {
 	a.t.Helper()
-	got, when, err := a.p.step(a.start.Add(at), acked, func() iscsi.TTT { a.tags++; return a.tags })
+	got, when, err := a.p.step(a.start.Add(at), a.start.Add(at-a.behind), acked, func() iscsi.TTT { a.tags++; return a.tags })
 	if got != send || when.Sub(a.start) != due || err != want {
 		a.t.Errorf("at %v: send %v, due at %v, %v; want %v, %v, %v", at, got, when.Sub(a.start), err, send, due, want)
 	}
@@ -65,4 +67,25 @@ func TestPingerWaitsForASlowPath(t *testing.T) {
 	a.step(8*sec, 999, false, 10500*ms, nil)
 	a.step(9*sec, 1000, false, 10500*ms, nil) // it was taken: the answer is the peer's turn
 	a.step(10500*ms, 5000, false, 10500*ms, errSilent)
+}
+
+// When the process stood still past the deadline, what came meanwhile is read
+// before the peer is given up; a peer that sends much but no answer is given
+// up all the same.
+func TestPingerReadsFirst(t *testing.T) {
+	a := newPingAt(t)
+	a.step(sec, 48, true, 4500*ms, nil)
+	a.behind = 5 * sec
+	a.step(6*sec, 48, false, 6*sec+readFirst, nil)
+	a.p.answered() // it was there
+	a.step(6*sec+ms, 48, true, 9501*ms, nil)
+	a.step(12*sec, 48, false, 12*sec+readFirst, nil)
+	a.behind = 0
+	a.step(12*sec+readFirst, 48, false, 9501*ms, errSilent)
+
+	a = newPingAt(t)
+	a.step(sec, 48, true, 4500*ms, nil)
+	a.behind = 7 * sec
+	a.step(7999*ms, 48, false, 7999*ms+readFirst, nil)
+	a.step(8*sec, 48, false, 4500*ms, errSilent)
 }
