@@ -67,7 +67,7 @@ func TestPreemptAndAbortOfEachOther(t *testing.T) {
 		nexuses = append(nexuses, nx)
 		wg.Go(func() {
 			own, other := pr.Key(1+n), pr.Key(2-n)
-			for i := range 3000 {
+			for i := range 500 {
 				l := san.LUN(i & 1)
 				for _, at := range nx.view.Load().all {
 					for at.attn.count.Load() > 0 {
