@@ -9,10 +9,10 @@ import (
 	"sango/internal/san"
 )
 
-var crashSeed = flag.Uint64("crash.seed", 1, "first seed of the crash tests")
-
-// powerSeeds is how many random outcomes of a power cut are tried per point.
-const powerSeeds = 3
+var (
+	crashSeed = flag.Uint64("crash.seed", 1, "first seed of the crash tests")
+	crashCuts = flag.Uint64("crash.cuts", 1, "random outcomes of a power cut that are tried at each point")
+)
 
 const cl = clusterSize / modelBlock // blocks a cluster
 
@@ -188,13 +188,13 @@ func do(err error, fns ...func() error) error {
 // process death and as power cuts, and checks what comes back; then goes on
 // working, and checks once more.
 func TestCrash(t *testing.T) {
-	t.Logf("seeds from %d (-crash.seed)", *crashSeed)
+	t.Logf("seeds from %d (-crash.seed), %d power cuts a point (-crash.cuts)", *crashSeed, *crashCuts)
 	for _, step := range steps {
 		for _, reflink := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/reflink=%v", step.name, reflink), func(t *testing.T) {
 				t.Parallel()
 				for k := 1; ; k++ {
-					for mode := range uint64(1 + powerSeeds) {
+					for mode := range 1 + *crashCuts {
 						if done := crashOnce(t, step.run, k, mode > 0, reflink, *crashSeed+mode); done {
 							t.Logf("%d crash points", k-1)
 							return

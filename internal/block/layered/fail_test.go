@@ -169,3 +169,31 @@ func TestCloseFlushes(t *testing.T) {
 	must(t, w.recoverAfter(true))
 	must(t, w.close())
 }
+
+// TestUnfinishedClone: what a clone that was cut short holds of its origin's
+// layers is given up when the store opens, so that they can be merged again.
+// A file with no other name stays, as do directories that are volumes.
+func TestUnfinishedClone(t *testing.T) {
+	w, d, _ := failing(t)
+	id := d.v.id
+	must(t, w.write(id, 3, 4, 0))
+	_, err := w.clone(id, "a")
+	must(t, err)
+	lower := d.v.live.chain[1].rec
+	unfinished := w.s.volumeDir(w.id())
+	must(t, w.fs.Mkdir(unfinished))
+	must(t, w.fs.Link(lower.files(d.v.dir)[0], lower.files(unfinished)[0]))
+	f, err := w.fs.Open(unfinished+"/alone", vfs.Create)
+	must(t, err)
+	must(t, f.Close())
+	must(t, w.recoverAfter(false))
+	info, err := w.fs.Stat(lower.files(d.v.dir)[0])
+	must(t, err)
+	if info.Links != 2 { // the volume's and its clone's
+		t.Errorf("the layer has %d names, want 2", info.Links)
+	}
+	if _, err := w.fs.Stat(unfinished + "/alone"); err != nil {
+		t.Error(err)
+	}
+	must(t, w.close())
+}

@@ -243,6 +243,9 @@ func writeManifest(fsys vfs.FS, dir string, m *manifest) error {
 	if err != nil {
 		return err
 	}
+	if len(b) > maxManifest {
+		return fmt.Errorf("%w: the volume has too many snapshots: %d", ErrSpec, len(m.Snapshots))
+	}
 	tmp := dir + "/" + manifestName + tmpSuffix
 	f, err := fsys.Open(tmp, vfs.Replace)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/time/rate"
 
@@ -60,6 +61,7 @@ type entry struct {
 	users  int        // guarded by Store.mu: goroutines that hold a reference or wait for mu
 	mu     sync.Mutex // held while the volume is loaded or unloaded; guards what follows
 	v      *volume
+	shown  atomic.Pointer[volume] // v, for those that don't wait for mu
 	refs   int
 	device *device // the open one
 }
@@ -104,7 +106,10 @@ func (s *Store) prepare() error {
 	b, err := vfs.ReadFile(s.fs, name, storeMaxText)
 	switch {
 	case err == nil && string(b) == storeText:
-		return s.fs.SyncDir(s.dir) // the process that made it may have died before it did
+		if err := s.fs.SyncDir(s.dir); err != nil { // the process that made it may have died before it did
+			return err
+		}
+		return s.letGo()
 	case err == nil && strings.HasPrefix(string(b), "sango-store "):
 		return fmt.Errorf("it has format %q, this program knows %q", strings.TrimSpace(string(b)), strings.TrimSpace(storeText))
 	case err == nil:
@@ -133,6 +138,58 @@ func (s *Store) prepare() error {
 		return err
 	}
 	return s.fs.SyncDir(s.dir)
+}
+
+// letGo gives up what directories without a manifest (a clone or a deletion
+// that was cut short) hold of other volumes' layers, which can't be merged into
+// until then. Files with no other name stay: whose manifest got lost may want
+// them back.
+func (s *Store) letGo() error {
+	names, err := s.fs.ReadDir(s.dir + "/" + volumesName)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		id, err := san.ParseUUID(n)
+		if err != nil {
+			continue
+		}
+		dir := s.volumeDir(id)
+		if _, err := s.fs.Stat(dir + "/" + manifestName); !errors.Is(err, vfs.ErrNotExist) {
+			continue
+		}
+		if err := s.letGoOf(dir); err != nil {
+			s.log.Warn("left-overs of an unfinished volume not removed", "dir", dir, "error", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) letGoOf(dir string) error {
+	lock, err := s.fs.Lock(dir + "/" + lockName)
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil // it is being made or deleted right now
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if _, err := s.fs.Stat(dir + "/" + manifestName); !errors.Is(err, vfs.ErrNotExist) {
+		return err
+	}
+	names, err := s.fs.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if info, err := s.fs.Stat(dir + "/" + n); err != nil || info.Links < 2 {
+			continue
+		}
+		if err := s.fs.Remove(dir + "/" + n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mkdirs makes a directory and those above it, stable.
@@ -230,6 +287,10 @@ func (s *Store) acquire(id san.UUID, o OpenOptions) (*entry, error) {
 			return nil, err
 		}
 		e.v = v
+		e.shown.Store(v)
+		s.mu.Lock()
+		v.jobs.setRate(s.rate) // it may have changed meanwhile
+		s.mu.Unlock()
 	}
 	e.refs++
 	e.mu.Unlock()
@@ -245,6 +306,7 @@ func (s *Store) release(id san.UUID, e *entry) (err error) {
 			err = lerr
 		}
 		e.v = nil
+		e.shown.Store(nil)
 	}
 	e.mu.Unlock()
 	s.forget(id, e)
@@ -347,21 +409,11 @@ func (s *Store) loaded() (list []*volume) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.entries {
-		if v := e.volume(); v != nil {
+		if v := e.shown.Load(); v != nil {
 			list = append(list, v)
 		}
 	}
 	return list
-}
-
-// volume returns the loaded volume, without waiting for one that is being
-// loaded (it takes the store's rate when it is).
-func (e *entry) volume() *volume {
-	if !e.mu.TryLock() {
-		return nil
-	}
-	defer e.mu.Unlock()
-	return e.v
 }
 
 func limit(bytes int64) rate.Limit {

@@ -88,8 +88,11 @@ func (v *volume) failedErr() error {
 // check stops the volume if err says that something stable may not be so, and
 // returns err.
 func (v *volume) check(err error) error {
+	if err == nil {
+		return nil
+	}
 	var se *vfs.SyncError
-	if err != nil && (errors.As(err, &se) || errors.Is(err, errUnsettled)) {
+	if errors.As(err, &se) || errors.Is(err, errUnsettled) {
 		v.fail(err)
 	}
 	return err

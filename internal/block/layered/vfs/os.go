@@ -160,11 +160,12 @@ type osLock struct {
 }
 
 func (l *osLock) Note(b []byte) error {
-	if err := unix.Ftruncate(l.fd, 0); err != nil {
-		return &os.PathError{Op: "truncate", Path: l.name, Err: err}
-	}
+	// In place, so that a full disk neither refuses it nor takes the old bytes.
 	if _, err := unix.Pwrite(l.fd, b, 0); err != nil {
 		return &os.PathError{Op: "write", Path: l.name, Err: err}
+	}
+	if err := unix.Ftruncate(l.fd, int64(len(b))); err != nil {
+		return &os.PathError{Op: "truncate", Path: l.name, Err: err}
 	}
 	return nil
 }
