@@ -2,13 +2,16 @@ package meta
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
 
+	"go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
@@ -46,6 +49,9 @@ func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *cl
 	cfg.MaxRequestBytes = 8 << 20
 	cfg.UnsafeNoFsync = o.NoSync
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{log: o.Log}))
+	if err := checkDatabase(filepath.Join(cfg.Dir, "member", "snap", "db")); err != nil {
+		return nil, nil, err
+	}
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return nil, nil, fmt.Errorf("metadata in %s: %w; if the files are damaged, restore the directory from a backup", dir, err)
@@ -60,6 +66,23 @@ func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *cl
 		return nil, nil, fmt.Errorf("metadata in %s: etcd stopped during its start; the log says why", dir)
 	}
 	return e, v3client.New(e.Server), nil
+}
+
+// checkDatabase opens etcd's database for a look, because etcd panics where it
+// does not open. It makes one where there is none, or an empty one, as a
+// process leaves it that was killed at its very first start.
+func checkDatabase(path string) error {
+	if st, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == 0 {
+		return nil
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: opTimeout})
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("metadata in %s: %w; if the file is damaged, restore the directory from a backup", path, err)
+	}
+	return nil
 }
 
 // slogCore hands etcd's warnings and errors on to slog; its chatter below that

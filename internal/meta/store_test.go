@@ -1,9 +1,12 @@
 package meta
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -70,6 +73,31 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 }
 
 // The store must not listen anywhere: neither ports nor sockets.
+// Garbage in the place of the database is an error with a way out, no panic.
+func TestDamagedDatabaseIsAnError(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{NoSync: true})
+	s.Close()
+	path := filepath.Join(dir, "etcd", "member", "snap", "db")
+	for _, garbage := range [][]byte{nil, []byte("x"), bytes.Repeat([]byte("garbage "), 1<<14)} {
+		if err := os.WriteFile(path, garbage, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(t.Context(), dir, Options{NoSync: true, Log: slog.New(slog.DiscardHandler)})
+		switch {
+		case err == nil && len(garbage) > 0:
+			t.Errorf("a database of %d bytes of garbage opened", len(garbage))
+		case err != nil && !strings.Contains(err.Error(), "backup"):
+			t.Errorf("%v", err)
+		}
+		if err == nil {
+			s.Close()
+		} else if len(garbage) == 0 {
+			t.Error("an empty database, as a first start that was killed leaves it, does not open")
+		}
+	}
+}
+
 func TestNoSocket(t *testing.T) {
 	s := fresh(t)
 	if len(s.etcd.Clients) != 0 || len(s.etcd.Peers) != 0 {
