@@ -211,6 +211,9 @@ func (a *app) greet(r demoReady, auth []san.CHAP, old bool, dir string, temporar
 // withdraw removes the ready file of an earlier demo in dir, which would lie.
 // That of one which still serves dir stays.
 func withdraw(path, dir string) error {
+	if st, err := os.Stat(filepath.Dir(path)); err != nil || !st.IsDir() {
+		return san.Errorf(san.ErrNotFound, "ready file %s: there is no directory %s", path, filepath.Dir(path))
+	}
 	lock, err := gateway.TakeLock(dir)
 	if err != nil {
 		return err

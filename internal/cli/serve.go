@@ -21,6 +21,10 @@ const (
 	stopLimit = 9500 * time.Millisecond
 )
 
+// A second signal ends the process at once, if it comes later than impatience
+// after the first: timeout(1) and terminals send each one twice.
+const impatience = time.Second
+
 // startTime bounds the start of a node.
 const startTime = 2 * time.Minute
 
@@ -89,11 +93,16 @@ func (e *ending) start(ctx context.Context) {
 		}
 		limit := time.NewTimer(stopLimit)
 		defer limit.Stop()
-		select {
-		case <-e.done:
-			return
-		case <-sig:
-		case <-limit.C:
+		first := time.Now()
+		for again := false; !again; {
+			select {
+			case <-e.done:
+				return
+			case <-sig:
+				again = time.Since(first) > impatience
+			case <-limit.C:
+				again = true
+			}
 		}
 		e.cfg.Log.Warn("the process ends before all of the node has ended; nothing acknowledged is lost")
 		if e.failed.Load() {

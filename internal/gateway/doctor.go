@@ -140,6 +140,9 @@ func lockFinding(dir string) Finding {
 	}
 	l, err := TakeLock(dir)
 	if err != nil {
+		if !errors.Is(err, errInUse) {
+			return Finding{check, FindingFailed, err.Error(), ""}
+		}
 		return Finding{check, FindingFailed, err.Error(), "a process that holds the lock but does not answer hangs: look into its log, and end it with SIGTERM, then SIGKILL"}
 	}
 	l.Release()

@@ -19,6 +19,15 @@ const lockName = "sango.lock"
 // process dies, however it dies.
 type Lock struct{ f *os.File }
 
+// errInUse is what errors are that say that another process has the lock.
+var errInUse = errors.New("directory in use")
+
+type inUse struct{ error }
+
+func (e *inUse) Is(target error) bool { return target == errInUse }
+
+func (e *inUse) Unwrap() error { return e.error }
+
 // TakeLock makes dir where there is none and takes its lock. ErrRefused:
 // another process has it.
 func TakeLock(dir string) (*Lock, error) {
@@ -35,7 +44,7 @@ func TakeLock(dir string) (*Lock, error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock of directory %s: %w", dir, err)
 		}
-		return nil, san.Errorf(san.ErrRefused, "directory %s is in use by process %s; stop that first, or choose another directory with --dir", dir, strings.TrimSpace(string(holder)))
+		return nil, &inUse{san.Errorf(san.ErrRefused, "directory %s is in use by process %s; stop that first, or choose another directory with --dir", dir, strings.TrimSpace(string(holder)))}
 	}
 	err = f.Truncate(0)
 	if err == nil {
