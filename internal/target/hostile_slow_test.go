@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"sync"
 	"testing"
 	"time"
@@ -138,8 +139,8 @@ func TestHostilePeersThatNeverRead(t *testing.T) {
 	n := byte(30)
 	for name, h := range map[string]iscsi.BHS{
 		"pings":   header(&iscsi.NopOut{Immediate: true, ITT: 1, TTT: iscsi.NoTTT, DataLen: len(data)}),
-		"rejects": raw(0x1c, 1, len(data)),
-		"text":    header(&iscsi.TextRequest{Immediate: true, Final: true, ITT: 1, TTT: iscsi.NoTTT, DataLen: len(data)}),
+		"rejects": raw(0x1c, 1, 16),
+		"text":    header(&iscsi.TextRequest{Immediate: true, Final: true, ITT: 1, TTT: iscsi.NoTTT, DataLen: 16}),
 	} {
 		c := s.dial()
 		l := attacker()
@@ -150,7 +151,7 @@ func TestHostilePeersThatNeverRead(t *testing.T) {
 		}
 		peers.Go(func() {
 			defer c.Close()
-			wire := c.Encode(&h, nil, data)
+			wire := bytes.Repeat(c.Encode(&h, nil, data[:h.DataLen()]), 64)
 			for sent := 0; sent < 1<<30; sent += len(wire) {
 				if err := c.SendRaw(wire); gone(err) {
 					return
