@@ -73,18 +73,30 @@ func (s *Store) lockVolume(dir string, epoch san.Epoch, fence bool) (vfs.Lock, e
 	if err != nil {
 		return nil, err
 	}
-	h, _ := s.readHolder(dir)
-	if epoch != 0 && h.epoch > epoch {
-		l.Close()
-		return nil, fmt.Errorf("%w: epoch %d, asked for %d", ErrFenced, h.epoch, epoch)
-	}
-	me := s.self
-	me.epoch = max(epoch, h.epoch)
-	if err := l.Note(me.encode()); err != nil {
+	if err := s.sign(dir, l, epoch); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// sign enters this process and the epoch in the lock file, whose lock it holds.
+func (s *Store) sign(dir string, l vfs.Lock, epoch san.Epoch) error {
+	h, _ := s.readHolder(dir)
+	if epoch != 0 && h.epoch > epoch {
+		return fmt.Errorf("%w: epoch %d, asked for %d", ErrFenced, h.epoch, epoch)
+	}
+	me := s.self
+	me.epoch = max(epoch, h.epoch)
+	return l.Note(me.encode())
+}
+
+// claim puts a loaded volume under the given epoch.
+func (s *Store) claim(v *volume, epoch san.Epoch) error {
+	if epoch == 0 {
+		return nil
+	}
+	return s.sign(v.dir, v.lock, epoch)
 }
 
 func (s *Store) readHolder(dir string) (holder, bool) {

@@ -239,6 +239,8 @@ func (m *merge) finish(ctx context.Context, live bool) error {
 	v := m.v
 	v.control.Lock()
 	defer v.control.Unlock()
+	var gone []layerRec
+	defer func() { v.remove(gone) }() // after the gate has opened
 	if err := m.verify(live); err != nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
@@ -274,8 +276,15 @@ func (m *merge) finish(ctx context.Context, live bool) error {
 	if err := v.restack(); err != nil {
 		return err
 	}
-	v.discardLayers([]layerRec{dropped})
+	gone = []layerRec{dropped}
+	v.forget(gone)
 	return nil
+}
+
+func (v *volume) exclusively(fn func() error) error {
+	v.gate.Lock()
+	defer v.gate.Unlock()
+	return fn()
 }
 
 func (v *volume) shareGate(fn func() error) error {

@@ -97,7 +97,7 @@ func (v *volume) newLayer(parent layerID, size int64) (*layer, error) {
 func (v *volume) dropNew(l *layer) error {
 	err := l.close()
 	if v.failed.Load() == nil {
-		v.discardLayers([]layerRec{l.rec})
+		v.remove([]layerRec{l.rec})
 	}
 	return err
 }
@@ -141,16 +141,20 @@ func (s *Store) DeleteSnapshot(id san.UUID, name string) error {
 // shrink commits m without the layers that it no longer needs.
 func (v *volume) shrink(m *manifest) error {
 	dropped := m.prune()
-	v.gate.Lock()
-	defer v.gate.Unlock()
-	if err := v.commit(m); err != nil {
-		return err
+	err := v.exclusively(func() error {
+		if err := v.commit(m); err != nil {
+			return err
+		}
+		if err := v.restack(); err != nil {
+			return err
+		}
+		v.forget(dropped)
+		return nil
+	})
+	if err == nil {
+		v.remove(dropped)
 	}
-	if err := v.restack(); err != nil {
-		return err
-	}
-	v.discardLayers(dropped)
-	return nil
+	return err
 }
 
 // withPaused is with, for operations that drop layers: no merge runs
@@ -191,6 +195,8 @@ func (s *Store) Rollback(id san.UUID, name string) error {
 		if err != nil {
 			return err
 		}
+		var gone []layerRec
+		defer func() { v.remove(gone) }() // after the gate has opened
 		v.gate.Lock()
 		defer v.gate.Unlock()
 		if _, err := v.open(snap.Layer); err != nil {
@@ -207,7 +213,8 @@ func (s *Store) Rollback(id san.UUID, name string) error {
 		if err := v.restack(); err != nil {
 			return err
 		}
-		v.discardLayers(dropped)
+		v.forget(dropped)
+		gone = dropped
 		return nil
 	})
 }

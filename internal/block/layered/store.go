@@ -257,6 +257,11 @@ func (s *Store) OpenAs(id san.UUID, o OpenOptions) (block.Device, error) {
 		e.mu.Unlock()
 		return nil, errors.Join(fmt.Errorf("open volume %s: %w: close it first", id, ErrInUse), s.release(id, e))
 	}
+	// It may have been loaded before, for background work or a snapshot.
+	if err := s.claim(e.v, o.Epoch); err != nil {
+		e.mu.Unlock()
+		return nil, errors.Join(fmt.Errorf("open volume %s: %w", id, err), s.release(id, e))
+	}
 	d := &device{v: e.v, w: &e.v.live, epoch: o.Epoch, readOnly: o.ReadOnly}
 	e.device = d
 	e.mu.Unlock()

@@ -106,6 +106,20 @@ func TestEpoch(t *testing.T) {
 	d, err = s.OpenAs(id, OpenOptions{Epoch: 8})
 	must(t, err)
 	must(t, d.Close())
+	// The same for a volume that a reader of its snapshot keeps loaded.
+	must(t, s.Snapshot(id, "a"))
+	snap, err := s.OpenSnapshot(id, "a")
+	must(t, err)
+	if _, err := s.OpenAs(id, OpenOptions{Epoch: 7}); !errors.Is(err, ErrFenced) {
+		t.Fatalf("open of a loaded volume under an earlier epoch: %v", err)
+	}
+	d, err = s.OpenAs(id, OpenOptions{Epoch: 9})
+	must(t, err)
+	must(t, d.Close())
+	must(t, snap.Close())
+	if _, err := s.OpenAs(id, OpenOptions{Epoch: 8}); !errors.Is(err, ErrFenced) {
+		t.Fatalf("open under an epoch before that of a loaded volume: %v", err)
+	}
 }
 
 // TestFence takes a volume from a process that holds it, by killing it.

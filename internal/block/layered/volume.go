@@ -381,14 +381,20 @@ func (v *volume) restack() error {
 	return nil
 }
 
-// discardLayers closes and removes layers that the manifest no longer names.
-// What can't be removed now goes at the next open.
-func (v *volume) discardLayers(recs []layerRec) {
+// forget closes layers that the manifest no longer names, with the gate held.
+func (v *volume) forget(recs []layerRec) {
 	for _, r := range recs {
 		if l := v.layers[r.ID]; l != nil {
 			l.close()
 			delete(v.layers, r.ID)
 		}
+	}
+}
+
+// remove removes the files of such layers, which takes its time with large
+// ones, so without the gate. What can't be removed now goes at the next open.
+func (v *volume) remove(recs []layerRec) {
+	for _, r := range recs {
 		for _, f := range r.files(v.dir) {
 			if err := v.fs.Remove(f); err != nil && !errors.Is(err, vfs.ErrNotExist) {
 				v.s.log.Warn("file of a dropped layer not removed", "volume", v.id, "file", f, "error", err)

@@ -63,7 +63,16 @@ func (v *volume) writeRun(top *layer, vec [][]byte, b *vecBuf, off, done, n int6
 			whole++ // the last one of the volume is short
 		}
 	}
-	s, got, wait, err := top.idx.claim(c, max(1, whole))
+	var (
+		s    state
+		got  int64
+		wait chan struct{}
+		err  error
+	)
+	// Most writes find the cluster there, and need no lock to see it.
+	if at, ok := top.idx.peek(c); !ok || at != present {
+		s, got, wait, err = top.idx.claim(c, max(1, whole))
+	}
 	switch {
 	case err != nil:
 		return 0, err
