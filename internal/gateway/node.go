@@ -99,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	run, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.goes("management", func() error { return n.api.Serve(l) })
-	n.goes("metadata", func() error { return n.follow(run, snap.Revision) })
+	n.goes("metadata", func() error { return n.view.follow(run, n.meta, snap.Revision) })
 	n.running.Go(func() { n.clock.run(run) })
 	return n, nil
 }
@@ -141,48 +141,6 @@ func (n *Node) Sync(ctx context.Context) error {
 		return err
 	}
 	return n.view.wait(ctx, rev)
-}
-
-// follow puts every change of the metadata after revision into effect, until
-// ctx is done. Changes that come while others are being applied are applied
-// together.
-func (n *Node) follow(ctx context.Context, revision int64) error {
-	q := newQueue()
-	var applier sync.WaitGroup
-	applier.Go(func() {
-		for {
-			b, ok := q.take()
-			if !ok {
-				return
-			}
-			if b.whole != nil {
-				n.view.replace(b.whole)
-			} else {
-				n.view.apply(b.batch)
-			}
-		}
-	})
-	defer applier.Wait()
-	defer q.close()
-	for {
-		err := n.meta.Watch(ctx, revision, func(rev int64, c []meta.Change) error {
-			q.put(batch{rev, c})
-			return nil
-		})
-		if errors.Is(err, meta.ErrBehind) {
-			snap, lerr := n.meta.Load(ctx)
-			if lerr == nil {
-				q.replace(snap)
-				revision = snap.Revision
-				continue
-			}
-			err = lerr
-		}
-		if err != nil {
-			n.view.fail(err)
-		}
-		return err
-	}
 }
 
 // Stop ends the node: initiators are asked to log out and dropped if they do
