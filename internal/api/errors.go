@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 
 	"connectrpc.com/connect"
 
@@ -44,11 +47,20 @@ func toWire(err error) error {
 	return connect.NewError(connect.CodeUnknown, err)
 }
 
+// lost reports whether the connection broke under a call.
+func lost(err error) bool {
+	op := (*net.OpError)(nil)
+	return errors.As(err, &op) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
 // FromWire turns an error of a client call into one of package san's kinds,
 // with the server's own text.
 func FromWire(err error) error {
 	if e := (*san.Error)(nil); errors.As(err, &e) {
 		return e // from dialing: the text that net/http put around it says less
+	}
+	if lost(err) {
+		return &san.Error{Kind: san.ErrUnavailable, Text: fmt.Sprintf("the node went away in the middle of it (%v): look whether it runs, and what it did, before trying again", err)}
 	}
 	ce := (*connect.Error)(nil)
 	if err == nil || !errors.As(err, &ce) {
