@@ -193,7 +193,7 @@ func TestCrash(t *testing.T) {
 		for _, reflink := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/reflink=%v", step.name, reflink), func(t *testing.T) {
 				t.Parallel()
-				for k := 1; ; k++ {
+				for k := 1; ; k += crashStride {
 					for mode := range 1 + *crashCuts {
 						if done := crashOnce(t, step.run, k, mode > 0, reflink, *crashSeed+mode); done {
 							t.Logf("%d crash points", k-1)
