@@ -125,7 +125,7 @@ func (d *device) write(r *block.Request, nowait bool) error {
 		return errWouldBlock
 	}
 	if r.Flags&block.FUA != 0 && top.idx == nil {
-		return top.write(r.Bufs, r.Off, r.Len, true)
+		return v.writeThrough(top, r.Bufs, r.Off, r.Len)
 	}
 	if top.idx == nil {
 		return top.write(r.Bufs, r.Off, r.Len, false)

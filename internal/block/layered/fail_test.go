@@ -89,6 +89,36 @@ func TestFlushWaitsForOneThatFails(t *testing.T) {
 	must(t, w.close())
 }
 
+// TestForcedWriteWaitsForOneThatFails: the kernel tells of a failure once, so
+// the second write would be believed kept.
+func TestForcedWriteWaitsForOneThatFails(t *testing.T) {
+	w := newWorld(t, 1)
+	must(t, w.open())
+	id, err := w.create(4 * cl)
+	must(t, err)
+	v := w.s.entries[id].device.v
+	var once sync.Once
+	w.fs.FailSync(func(string) (err error) {
+		once.Do(func() { err = syscall.EIO })
+		return err
+	})
+	v.flushing.Lock()
+	errs := make(chan error, 2)
+	for i := range cap(errs) {
+		go func() { errs <- block.WriteAt(w.devs[id], make([]byte, 4096), int64(i)*4096, block.FUA) }()
+	}
+	for v.busy.Load() < int64(cap(errs)) {
+		runtime.Gosched()
+	}
+	v.flushing.Unlock()
+	for range cap(errs) {
+		if err := <-errs; block.ClassOf(err) != block.Failed {
+			t.Errorf("a write with FUA says %v", err)
+		}
+	}
+	must(t, w.close())
+}
+
 // TestNoSpaceForSlot: an atomic write that has no room for its slot or its mark
 // is refused, and the volume goes on.
 func TestNoSpaceForSlot(t *testing.T) {

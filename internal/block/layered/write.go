@@ -232,6 +232,18 @@ func (v *volume) flush(top *layer) error {
 	return v.check(v.sync(top))
 }
 
+// writeThrough is a write to a layer without a log that is stable when it
+// returns. It has its turn with the flushes, for their reason: another one's
+// failure must not pass for this one's success.
+func (v *volume) writeThrough(top *layer, vec [][]byte, off, n int64) error {
+	v.flushing.Lock()
+	defer v.flushing.Unlock()
+	if err := v.failedErr(); err != nil {
+		return err
+	}
+	return v.check(top.write(vec, off, n, true))
+}
+
 // sync is flush without its lock.
 func (v *volume) sync(top *layer) error {
 	if top.idx == nil {
