@@ -181,8 +181,8 @@ func (u *Unit) execute(t *Task, mayBlock bool) {
 	}
 	t.mayBlock = mayBlock
 	switch err := t.cmd.run(t); {
-	case err == errPending:
-	case err == block.ErrWouldBlock && !mayBlock:
+	case err == errPending: //nolint:errorlint // one value, never wrapped, on the hot path
+	case err == block.ErrWouldBlock && !mayBlock: //nolint:errorlint // the same
 		u.workers.push(t)
 	default:
 		t.finish(err)

@@ -47,7 +47,7 @@ func (t *Task) do(op block.Op, fl block.Flags, off, n int64, bufs [][]byte) erro
 // ioDone ends the I/O of a task that start began.
 func ioDone(r *block.Request) {
 	t, err := r.User.(*Task), r.Err
-	if err == block.ErrWouldBlock && !t.mayBlock {
+	if err == block.ErrWouldBlock && !t.mayBlock { //nolint:errorlint // one value, never wrapped, on the hot path
 		t.unit.workers.push(t)
 		return
 	}

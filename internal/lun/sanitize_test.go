@@ -18,7 +18,6 @@ type sanitizee struct {
 	*disk
 	delay *delay.Device
 	st    *memStore
-	rate  int64
 }
 
 func newSanitizee(t *testing.T, size int64) *sanitizee {

@@ -119,8 +119,10 @@ func TestUnmap(t *testing.T) {
 			return s
 		}
 		want := []scsi.LBAStatus{
-			{LBA: 0, Blocks: n, State: scsi.StatusDeallocated}, {LBA: scsi.LBA(n), Blocks: 7 * n},
-			{LBA: scsi.LBA(8 * n), Blocks: 3 * n, State: scsi.StatusDeallocated}, {LBA: scsi.LBA(11 * n), Blocks: 53 * n},
+			{LBA: 0, Blocks: n, State: scsi.StatusDeallocated},
+			{LBA: scsi.LBA(n), Blocks: 7 * n},
+			{LBA: scsi.LBA(8 * n), Blocks: 3 * n, State: scsi.StatusDeallocated},
+			{LBA: scsi.LBA(11 * n), Blocks: 53 * n},
 			{LBA: scsi.LBA(64 * n), Blocks: uint32(d.blocks) - 64*n, State: scsi.StatusDeallocated},
 		}
 		got := list(200, 0)

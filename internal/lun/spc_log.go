@@ -19,8 +19,10 @@ const unknownTemperature = 0xff
 // that lists its subpages.
 func logPages() []scsi.LogPageCode {
 	return []scsi.LogPageCode{
-		{Page: scsi.LogSupported}, {Page: scsi.LogSupported, Subpage: scsi.LogAllSubpages},
-		{Page: scsi.LogTemperature}, {Page: scsi.LogInfoExceptions},
+		{Page: scsi.LogSupported},
+		{Page: scsi.LogSupported, Subpage: scsi.LogAllSubpages},
+		{Page: scsi.LogTemperature},
+		{Page: scsi.LogInfoExceptions},
 	}
 }
 

@@ -232,10 +232,10 @@ func FuzzParseReplies(f *testing.F) {
 	f.Add(AppendLUNs(nil, []san.LUN{0, 300}))
 	f.Add(AppendLBAStatus(nil, []LBAStatus{{1, 2, 0}}))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		ParseLUNs(in)
-		ParseLBAStatus(in)
-		ParseCapacity16(in)
-		ParseBlockLimits(in)
-		ParseStandardInquiry(in)
+		_, _ = ParseLUNs(in)
+		_, _ = ParseLBAStatus(in)
+		_, _ = ParseCapacity16(in)
+		_, _ = ParseBlockLimits(in)
+		_, _ = ParseStandardInquiry(in)
 	})
 }

@@ -132,7 +132,7 @@ func ParseModeList(b []byte, long bool) (*ModeList, *CheckCondition) {
 		return l, nil
 	}
 	truncated := Check(IllegalRequest, ASCParameterListLength)
-	head, specific, descriptors := 4, 2, 0
+	head, specific := 4, 2
 	if long {
 		head, specific = 8, 3
 	}
@@ -144,14 +144,12 @@ func ParseModeList(b []byte, long bool) (*ModeList, *CheckCondition) {
 	l.Header.Medium = b[specific-1]
 	l.Header.WriteProtect = b[specific]&modeWriteProtect != 0
 	l.Header.DPOFUA = b[specific]&modeDPOFUA != 0
-	size := 8
+	size, descriptors := 8, int(b[3])
 	if long {
 		if l.Header.LongLBA = b[4]&modeLongLBA != 0; l.Header.LongLBA {
 			size = 16
 		}
 		descriptors = int(binary.BigEndian.Uint16(b[6:]))
-	} else {
-		descriptors = int(b[3])
 	}
 	if descriptors%size != 0 {
 		return nil, InvalidParameter(uint16(head-1), -1)
@@ -161,11 +159,9 @@ func ParseModeList(b []byte, long bool) (*ModeList, *CheckCondition) {
 	}
 	at := head
 	for ; at < head+descriptors; at += size {
-		d := BlockDescriptor{}
+		d := BlockDescriptor{uint64(binary.BigEndian.Uint32(b[at:])), binary.BigEndian.Uint32(b[at+4:]) & 0xffffff}
 		if size == 16 {
 			d = BlockDescriptor{binary.BigEndian.Uint64(b[at:]), binary.BigEndian.Uint32(b[at+12:])}
-		} else {
-			d = BlockDescriptor{uint64(binary.BigEndian.Uint32(b[at:])), binary.BigEndian.Uint32(b[at+4:]) & 0xffffff}
 		}
 		l.Header.Descriptors = append(l.Header.Descriptors, d)
 	}

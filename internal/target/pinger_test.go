@@ -1,6 +1,7 @@
 package target
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func newPingAt(t *testing.T) *pingAt {
 func (a *pingAt) step(at time.Duration, acked int64, send bool, due time.Duration, want error) {
 	a.t.Helper()
 	got, when, err := a.p.step(a.start.Add(at), a.start.Add(at-a.behind), acked, func() iscsi.TTT { a.tags++; return a.tags })
-	if got != send || when.Sub(a.start) != due || err != want {
+	if got != send || when.Sub(a.start) != due || !errors.Is(err, want) {
 		a.t.Errorf("at %v: send %v, due at %v, %v; want %v, %v, %v", at, got, when.Sub(a.start), err, send, due, want)
 	}
 }

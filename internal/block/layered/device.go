@@ -63,7 +63,7 @@ func (d *device) Submit(r *block.Request) {
 
 // outcome turns err into what r ends with.
 func outcome(r *block.Request, err error) error {
-	if be, ok := err.(*block.Error); ok {
+	if be, ok := err.(*block.Error); ok { //nolint:errorlint // the outermost one is the outcome; what it wraps is the cause
 		return be
 	}
 	c := classify(err)

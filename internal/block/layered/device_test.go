@@ -22,7 +22,7 @@ func loopDevice(t *testing.T, size int64) string {
 	must(t, back.Truncate(size))
 	ctl, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		t.Skipf("this machine lets the test make no block device (root and the loop driver are needed): %v", err)
+		t.Fatalf("this machine lets the test make no block device: run it as root, with the loop driver: %v", err)
 	}
 	must(t, err)
 	defer ctl.Close()
@@ -32,7 +32,7 @@ func loopDevice(t *testing.T, size int64) string {
 		name := fmt.Sprintf("/dev/loop%d", n)
 		dev, err := os.OpenFile(name, os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			t.Skipf("this machine lets the test make no block device (root and the loop driver are needed): %v", err)
+			t.Fatalf("this machine lets the test make no block device: run it as root, with the loop driver: %v", err)
 		}
 		must(t, err)
 		err = unix.IoctlSetInt(int(dev.Fd()), unix.LOOP_SET_FD, int(back.Fd()))

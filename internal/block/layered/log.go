@@ -367,7 +367,7 @@ func compactLog(fsys vfs.FS, name string, layer layerID, boot [16]byte, x *index
 		err = cerr
 	}
 	if err != nil {
-		fsys.Remove(name + tmpSuffix)
+		_ = fsys.Remove(name + tmpSuffix) // the next open does it else
 		return err
 	}
 	if err := fsys.Rename(name+tmpSuffix, name); err != nil {

@@ -259,7 +259,7 @@ func writeManifest(fsys vfs.FS, dir string, m *manifest) error {
 		err = cerr
 	}
 	if err != nil {
-		fsys.Remove(tmp)
+		_ = fsys.Remove(tmp) // the next open does it else
 		return err
 	}
 	if err := fsys.Rename(tmp, dir+"/"+manifestName); err != nil {

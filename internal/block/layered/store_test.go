@@ -137,7 +137,7 @@ func TestFence(t *testing.T) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		io.Copy(io.Discard, out)
+		_, _ = io.Copy(io.Discard, out)
 	}()
 	if _, err := s.Open(killVolume); !errors.Is(err, ErrInUse) {
 		t.Fatalf("open of a volume that another process has: %v", err)

@@ -124,16 +124,14 @@ func (v *volume) load() error {
 		err = v.slot.open(v)
 	}
 	if err != nil {
-		v.closeFiles()
-		return err
+		return errors.Join(err, v.closeFiles())
 	}
 	// What a dead process wrote is in the page cache, not yet on the disk.
 	for _, s := range chain[0].segs {
 		s.dirty.Store(true)
 	}
 	if err := v.slot.replay(v); err != nil {
-		v.closeFiles()
-		return err
+		return errors.Join(err, v.closeFiles())
 	}
 	return nil
 }

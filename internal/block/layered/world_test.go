@@ -115,11 +115,8 @@ func (w *world) open() error {
 	}
 	n := byte(0)
 	s.newID = func() layerID {
-		for {
-			n++
-			id := layerID{0: byte(w.ids), 1: n, 15: byte(w.fs.Ops()), 14: byte(w.fs.Ops() >> 8)}
-			return id
-		}
+		n++
+		return layerID{0: w.ids, 1: n, 15: byte(w.fs.Ops()), 14: byte(w.fs.Ops() >> 8)}
 	}
 	w.s = s
 	return nil

@@ -83,8 +83,12 @@ func TestEpoch(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	for _, o := range []mem.Options{
-		{Size: 1000}, {Size: -512}, {Size: san.MaxVolumeSize + 512}, {Size: 4096, BlockSize: 1024},
-		{Size: 4096, BlockSize: 4096, PhysicalBlock: 512}, {Size: 4096, PhysicalBlock: 3000},
+		{Size: 1000},
+		{Size: -512},
+		{Size: san.MaxVolumeSize + 512},
+		{Size: 4096, BlockSize: 1024},
+		{Size: 4096, BlockSize: 4096, PhysicalBlock: 512},
+		{Size: 4096, PhysicalBlock: 3000},
 		{Size: 4096, AtomicMax: 100},
 	} {
 		if _, err := mem.New(o); err == nil {

@@ -220,8 +220,8 @@ func FuzzParseOut(f *testing.F) {
 func FuzzParseIn(f *testing.F) {
 	f.Add(AppendFullStatus(nil, 1, []FullStatus{{Key: 1, Port: port}}))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		ParseKeys(in)
-		ParseReservation(in)
+		_, _, _ = ParseKeys(in)
+		_, _, _ = ParseReservation(in)
 		g, list, err := ParseFullStatus(in)
 		if err != nil {
 			return

@@ -1,6 +1,7 @@
 package delay_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,7 +62,7 @@ func TestLatency(t *testing.T) {
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("the read took %v of the test's clock", took)
 		}
-		if err := do(block.OpWrite, block.NoWait); err != block.ErrWouldBlock {
+		if err := do(block.OpWrite, block.NoWait); !errors.Is(err, block.ErrWouldBlock) {
 			t.Errorf("with NoWait: %v", err)
 		}
 	})

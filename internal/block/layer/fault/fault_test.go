@@ -75,7 +75,7 @@ func TestWouldBlockMeetsNoWaitOnly(t *testing.T) {
 	f, d := over(t)
 	f.Arm(fault.Rule{Class: block.WouldBlock})
 	p := make([]byte, 512)
-	if err := block.Do(d, block.OpRead, block.NoWait, 0, 512, p); err != block.ErrWouldBlock {
+	if err := block.Do(d, block.OpRead, block.NoWait, 0, 512, p); !errors.Is(err, block.ErrWouldBlock) {
 		t.Error(err)
 	}
 	if err := block.ReadAt(d, p, 0); err != nil {

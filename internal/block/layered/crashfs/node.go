@@ -34,13 +34,13 @@ func newDir() *node {
 	return &node{links: 1, names: map[string]*node{}, past: map[string][]*node{}}
 }
 
-// set makes name name n; nil: nothing.
-func (d *node) set(name string, n *node) {
-	d.past[name] = append(d.past[name], d.names[name])
-	if n == nil {
-		delete(d.names, name)
+// set makes name, in the directory n, name child; nil: nothing.
+func (n *node) set(name string, child *node) {
+	n.past[name] = append(n.past[name], n.names[name])
+	if child == nil {
+		delete(n.names, name)
 	} else {
-		d.names[name] = n
+		n.names[name] = child
 	}
 }
 
