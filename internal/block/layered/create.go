@@ -142,8 +142,13 @@ func (s *Store) establish(m *manifest, fill func(dir string) error) error {
 	return err
 }
 
-// empty removes all files but the lock.
+// empty removes all files but the lock from a directory without a manifest.
+// That there is none is made stable first: it may have been removed a moment
+// ago, by a process that is dead now, and must not come back without the rest.
 func (s *Store) empty(dir string) error {
+	if err := s.fs.SyncDir(dir); err != nil {
+		return err
+	}
 	names, err := s.fs.ReadDir(dir)
 	if err != nil {
 		return err
@@ -215,9 +220,6 @@ func (s *Store) delete(id san.UUID) error {
 		err = ErrNotFound // but what an earlier attempt left goes
 	} else if err != nil {
 		return err
-	}
-	if serr := s.fs.SyncDir(dir); serr != nil {
-		return errors.Join(err, serr)
 	}
 	return errors.Join(err, s.remove(dir))
 }

@@ -227,3 +227,27 @@ func TestUnfinishedClone(t *testing.T) {
 	}
 	must(t, w.close())
 }
+
+// TestDeletionCutShortTwice: a process dies in a deletion, the next one gives
+// up what is left of the volume, and then the power fails: the manifest must
+// not come back alone.
+func TestDeletionCutShortTwice(t *testing.T) {
+	for k := 1; k < 40; k++ {
+		for seed := range uint64(8) {
+			w := newWorld(t, seed)
+			must(t, w.open())
+			id, err := w.create(2 * cl)
+			must(t, do(err,
+				func() error { return w.write(id, 0, cl, 0) },
+				func() error { return w.snapshot(id, "a") },
+				func() error { _, err := w.clone(id, "a"); return err }))
+			w.fs.CrashAt(k)
+			err = w.delete(id)
+			if died := w.fs.Crashed(); !died && err != nil {
+				t.Fatal(err)
+			}
+			w.fs.CrashAt(0)
+			must(t, do(w.recoverAfter(false), func() error { return w.recoverAfter(true) }, w.close, w.checkStore))
+		}
+	}
+}

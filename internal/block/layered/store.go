@@ -177,6 +177,9 @@ func (s *Store) letGoOf(dir string) error {
 	if _, err := s.fs.Stat(dir + "/" + manifestName); !errors.Is(err, vfs.ErrNotExist) {
 		return err
 	}
+	if err := s.fs.SyncDir(dir); err != nil { // as in empty
+		return err
+	}
 	names, err := s.fs.ReadDir(dir)
 	if err != nil {
 		return err
