@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -49,10 +50,13 @@ func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *cl
 	cfg.MaxRequestBytes = 8 << 20
 	cfg.UnsafeNoFsync = o.NoSync
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{log: o.Log}))
+	if err := checkStart(dir, freeSpace); err != nil {
+		return nil, nil, err
+	}
 	if err := checkDatabase(filepath.Join(cfg.Dir, "member", "snap", "db")); err != nil {
 		return nil, nil, err
 	}
-	e, err := embed.StartEtcd(cfg)
+	e, err := startEtcd(cfg)
 	if err != nil {
 		return nil, nil, fmt.Errorf("metadata in %s: %w; if the files are damaged, restore the directory from a backup", dir, err)
 	}
@@ -66,6 +70,16 @@ func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *cl
 		return nil, nil, fmt.Errorf("metadata in %s: etcd stopped during its start; the log says why", dir)
 	}
 	return e, v3client.New(e.Server), nil
+}
+
+// startEtcd starts etcd, which panics where it can't make or read its files.
+func startEtcd(cfg *embed.Config) (e *embed.Etcd, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e, err = nil, fmt.Errorf("etcd does not start: %v", p)
+		}
+	}()
+	return embed.StartEtcd(cfg)
 }
 
 // checkDatabase opens etcd's database for a look, because etcd panics where it
@@ -100,8 +114,12 @@ func (c *slogCore) With(f []zapcore.Field) zapcore.Core {
 	return &slogCore{log: c.log, fields: append(c.fields[:len(c.fields):len(c.fields)], f...)}
 }
 
+// needless is what etcd complains of at every start, although it listens on no
+// port at all.
+const needless = "Running http and grpc server on single port"
+
 func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.Enabled(e.Level) && !strings.HasPrefix(e.Message, needless) {
 		return ce.AddCore(e, c)
 	}
 	return ce

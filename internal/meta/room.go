@@ -2,6 +2,7 @@ package meta
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -37,12 +38,34 @@ type room struct {
 
 func newRoom(dir string) *room {
 	r := &room{db: filepath.Join(dir, "etcd", "member", "snap", "db")}
-	r.free = func() (int64, error) {
-		var st syscall.Statfs_t
-		err := syscall.Statfs(dir, &st)
-		return int64(st.Bavail) * st.Bsize, err
-	}
+	r.free = func() (int64, error) { return freeSpace(dir) }
 	return r
+}
+
+// freeSpace returns the bytes that the filesystem which holds dir has left.
+func freeSpace(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	err := syscall.Statfs(dir, &st)
+	return int64(st.Bavail) * st.Bsize, err
+}
+
+// checkStart refuses a first start in dir where the disk has no room for what
+// etcd allocates then, because etcd panics halfway. A store that is there has
+// what it needs to start.
+func checkStart(dir string, free func(string) (int64, error)) error {
+	const least = 2*walSegment + roomLow + roomAhead // with the log made, the room ahead can be too
+	logs, err := filepath.Glob(filepath.Join(dir, "etcd", "member", "wal", "*.wal"))
+	if err != nil || len(logs) > 0 {
+		return err
+	}
+	n, err := free(dir)
+	if err != nil {
+		return fmt.Errorf("the disk of the metadata in %s can't be looked at: %w", dir, err)
+	}
+	if n < least {
+		return fmt.Errorf("the disk that holds %s has only %s free, and a node needs at least %s to start: free space, or choose a directory on another disk with --dir", dir, san.FormatSize(n), san.FormatSize(least))
+	}
+	return nil
 }
 
 // take asks for a change of n bytes. ErrUnavailable: there is no room for it.
