@@ -25,7 +25,7 @@ const (
 var classNames = [...]string{
 	Medium: "medium error", NoSpace: "no space left in the store", ReadOnly: "read-only",
 	Invalid: "invalid request", Unsupported: "not supported", Fenced: "fenced by another owner",
-	Closed: "device closed", Failed: "volume failed an earlier sync", Busy: "store busy", WouldBlock: "would block",
+	Closed: "device closed", Failed: "volume out of service", Busy: "store busy", WouldBlock: "would block",
 }
 
 // String returns the class in words.

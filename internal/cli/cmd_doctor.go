@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"sango/internal/api"
 	v1 "sango/internal/api/gen/sango/v1"
 	"sango/internal/gateway"
 	"sango/internal/san"
@@ -24,8 +27,9 @@ func (a *app) doctorCommand() *cobra.Command {
 	o := &doctorOptions{}
 	c := o.output.add(command("doctor", "Look for the usual mistakes and say what to do", `
 Look for the usual mistakes: a port that is taken, a directory that is not
-writable, in use or full, too few file handles, a clock that jumps, volumes that
-do not open. It looks at the directory of --dir or $SANGO_DIR and at the ports
+writable, in use or full, too few file handles, a clock that jumps, damaged
+metadata and volumes. Of a node that is stopped it looks through all volumes; a
+node that runs tells which of its volumes it can't open. It looks at the directory of --dir or $SANGO_DIR and at the ports
 of --portals, or at those of a configuration file; and asks the node if one is
 running. It fails if anything is wrong that keeps a node from serving.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) }))
 	c.Flags().StringSliceVar(&o.portals, "portals", nil, "addresses that are to be served on, as IP:PORT,IP:PORT")
@@ -92,8 +96,33 @@ func (o *doctorOptions) ask(ctx context.Context, a *app, dir string) (out []gate
 		return []gateway.Finding{{Check: "node", State: gateway.FindingFailed, Detail: err.Error(), Advice: "look into its log"}}, true
 	}
 	out = append(out, gateway.Finding{Check: "node", State: gateway.FindingOK, Detail: fmt.Sprintf("process %d answers", resp.Msg.GetPid())})
+	bad, err := brokenVolumes(ctx, cl)
+	if err != nil {
+		return append(out, gateway.Finding{Check: "volumes", State: gateway.FindingFailed, Detail: err.Error(), Advice: "look into the node's log"}), true
+	}
+	out = append(out, bad...)
 	for _, p := range resp.Msg.GetProblems() {
+		if slices.ContainsFunc(bad, func(f gateway.Finding) bool { return strings.HasPrefix(p, f.Check+" ") }) {
+			continue // told already
+		}
 		out = append(out, gateway.Finding{Check: "node", State: gateway.FindingWarning, Detail: p})
 	}
 	return out, true
+}
+
+// brokenVolumes asks a node which of its volumes do not serve.
+func brokenVolumes(ctx context.Context, cl *api.Client) (out []gateway.Finding, err error) {
+	resp, err := cl.ListVolumes(ctx, connect.NewRequest(&v1.ListVolumesRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range resp.Msg.GetVolumes() {
+		if p := v.GetProblem(); p != "" {
+			out = append(out, gateway.Finding{
+				Check: "volume " + v.GetName(), State: gateway.FindingFailed, Detail: p,
+				Advice: "stop the node and run 'sango volume check " + v.GetName() + "'; if there is damage, restore the volume from a copy",
+			})
+		}
+	}
+	return out, nil
 }

@@ -39,11 +39,16 @@ const wantFiles = 8192
 
 // Examine looks for the usual mistakes on this machine, for a node in dir that
 // would serve portals (ip:port). With running, a node serves dir already: what
-// it holds itself is not looked at.
+// it holds itself is not looked at, volumes among it.
 func Examine(ctx context.Context, dir string, portals []string, running bool) []Finding {
-	out := []Finding{directoryFinding(dir), spaceFinding(dir), filesystemFinding(dir)}
+	at := directoryFinding(dir)
+	out := []Finding{at, spaceFinding(dir), filesystemFinding(dir)}
 	if !running {
-		out = append(out, lockFinding(dir))
+		lock := lockFinding(dir)
+		out = append(out, lock)
+		if at.State == FindingOK && lock.State == FindingOK {
+			out = append(out, volumeFindings(ctx, dir)...)
+		}
 		for _, p := range portals {
 			out = append(out, portFinding(ctx, p))
 		}
