@@ -75,5 +75,8 @@ func dial(ctx context.Context, dir string) (c net.Conn, err error) {
 	case errors.Is(err, os.ErrPermission):
 		return nil, san.Errorf(san.ErrRefused, "no permission for %s; run as the user that runs the node", path)
 	}
-	return nil, san.Errorf(san.ErrUnavailable, "no sango is serving %s; start 'sango demo --dir %s', or name the right directory with --dir", dir, dir)
+	if _, serr := os.Stat(dir); errors.Is(serr, os.ErrNotExist) {
+		return nil, san.Errorf(san.ErrUnavailable, "no sango is serving %s, there is no such directory; name the right one with --dir, or start 'sango demo --dir %s'", dir, dir)
+	}
+	return nil, san.Errorf(san.ErrUnavailable, "no sango is serving %s; start its gateway ('sango gateway run --config FILE', or 'sango demo --dir %s' if it is a demo's), or name the right directory with --dir", dir, dir)
 }

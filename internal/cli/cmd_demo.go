@@ -115,7 +115,7 @@ func (o *demoOptions) run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	cfg := gateway.Config{Name: "demo", Dir: dir, Portals: portals, Version: a.version, Log: a.logger(level)}
+	cfg := gateway.Config{Name: "demo", Demo: true, Dir: dir, Portals: portals, Version: a.version, Log: a.logger(level)}
 	var luns []gateway.DemoLUN
 	return serve(ctx, cfg, func(ctx context.Context, n *gateway.Node) error {
 		if len(d.Volumes) == 0 {

@@ -23,6 +23,7 @@ type Config struct {
 	Dir     string   // holds everything
 	Portals []Portal // where it serves
 	Version string   // of the program, for status
+	Demo    bool     // it is a demo, and refuses the directory of another gateway
 	Log     *slog.Logger
 	Limits  Limits
 	ISCSI   target.Config // zero fields are its defaults; those that Limits has too are taken from there

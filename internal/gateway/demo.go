@@ -25,6 +25,21 @@ type DemoLUN struct {
 	Size   int64   `json:"size"` // bytes
 }
 
+// checkDemo refuses the directory of another gateway, whose volumes a demo is
+// not to be mixed with.
+func (n *Node) checkDemo(ctx context.Context) error {
+	snap, err := n.meta.Load(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(snap.Gateways)) {
+		if name != n.cfg.Name {
+			return san.Errorf(san.ErrRefused, "directory %s belongs to the gateway %s, and a demo would add a target that is open to everybody; start the gateway with 'sango gateway run --config FILE', or give the demo a directory of its own", n.cfg.Dir, name)
+		}
+	}
+	return nil
+}
+
 // Prepare makes what d names and is not there yet. Volumes that exist stay as
 // they are, wherever they are mapped already. It returns the LUNs of the
 // target, and a sentence for each volume that is not quite what d asks for.

@@ -72,6 +72,11 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, n.meta.Close)
+	if cfg.Demo {
+		if err = n.checkDemo(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if n.disks, err = openDisks(&n.cfg); err != nil {
 		return nil, err
 	}
