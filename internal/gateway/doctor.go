@@ -162,7 +162,8 @@ func portFinding(ctx context.Context, addr string) Finding {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return Finding{check, FindingFailed, portalErr(addr, err).Error(), "stop the other process, or serve on another address"}
+		what, advice := portalProblem(addr, err)
+		return Finding{check, FindingFailed, what, advice}
 	}
 	l.Close()
 	return fine(check, "free")

@@ -54,6 +54,12 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		if f.State == FindingOK || !strings.Contains(f.Detail, want) || f.Advice == "" {
 			t.Errorf("%s: %+v, want %q and advice", check, f, want)
 		}
+		if strings.HasPrefix(f.Detail, check) {
+			t.Errorf("%s is told twice: %s", check, f.Detail)
+		}
+	}
+	if f := find(t, all, "portal 198.51.100.1:3260"); strings.Contains(f.Advice, "stop") {
+		t.Errorf("advice about an address that is not here: %s", f.Advice)
 	}
 	if f := find(t, all, "directory"); f.State != FindingOK {
 		t.Errorf("directory: %+v", f)

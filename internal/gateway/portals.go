@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"syscall"
 
@@ -24,18 +25,24 @@ func (n *Node) bind(ctx context.Context) error {
 	return nil
 }
 
-// portalErr says what to do about an address that can't be listened on.
+// portalErr is the error of an address that can't be listened on.
 func portalErr(addr string, err error) error {
+	what, advice := portalProblem(addr, err)
+	return san.Errorf(san.ErrRefused, "portal %s: %s; %s", addr, what, advice)
+}
+
+// portalProblem says why an address can't be listened on, and what to do.
+func portalProblem(addr string, err error) (what, advice string) {
 	host, port, _ := net.SplitHostPort(addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return san.Errorf(san.ErrRefused, "portal %s: the port is taken by another process; find it with 'ss -tlnp sport = :%s', stop it or choose another port", addr, port)
+		return "the port is taken by another process", fmt.Sprintf("find it with 'ss -tlnp sport = :%s', stop it or choose another port", port)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return san.Errorf(san.ErrRefused, "portal %s: this machine has no address %s; 'ip addr' shows those it has", addr, host)
+		return "this machine has no address " + host, "'ip addr' shows those it has: choose one of them"
 	case errors.Is(err, syscall.EACCES):
-		return san.Errorf(san.ErrRefused, "portal %s: ports below 1024 need more rights; run as root or choose a higher one, such as 3260", addr)
+		return "ports below 1024 need more rights", "run as root or choose a higher one, such as 3260"
 	}
-	return san.Errorf(san.ErrRefused, "portal %s: %v", addr, err)
+	return err.Error(), "choose another address"
 }
 
 func (n *Node) unbind() {
