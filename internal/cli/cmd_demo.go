@@ -308,9 +308,6 @@ func parseVolume(s string) (*san.Volume, error) {
 		}
 	}
 	api.Defaults(v)
-	if v.PhysicalBlock < v.BlockSize {
-		v.PhysicalBlock = v.BlockSize
-	}
 	if err := v.Check(); err != nil {
 		return nil, fmt.Errorf("--volume: %w", err)
 	}

@@ -44,7 +44,7 @@ func (f *volumeFlags) add(c *cobra.Command) {
 
 // spec checks the flags and returns the volume that they describe.
 func (f *volumeFlags) spec(name string, bytes int64) (*v1.VolumeSpec, error) {
-	v := san.Volume{Name: name, Size: bytes, Driver: f.driver, BlockSize: f.block, PhysicalBlock: max(f.physical, f.block), ReadOnly: f.readOnly, Removable: f.removable}
+	v := san.Volume{Name: name, Size: bytes, Driver: f.driver, BlockSize: f.block, PhysicalBlock: f.physical, ReadOnly: f.readOnly, Removable: f.removable}
 	if err := v.Check(); err != nil {
 		return nil, err
 	}

@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/v2"
@@ -148,7 +150,7 @@ func ReadConfig(path string) (Config, slog.Level, error) {
 	if err := k.UnmarshalWithConf("", &f, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
 	}}); err != nil {
-		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: %v", path, err)
+		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: %s", path, unknownSettings(err))
 	}
 	if err := level.UnmarshalText([]byte(f.Log)); err != nil {
 		return Config{}, level, san.Errorf(san.ErrInvalid, "configuration %s: log level %q is unknown; use debug, info, warn or error", path, f.Log)
@@ -172,6 +174,26 @@ func ReadConfig(path string) (Config, slog.Level, error) {
 		return Config{}, level, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, level, nil
+}
+
+var invalidKeys = regexp.MustCompile(`'([^']*)' has invalid keys: ([^\n]*)`)
+
+// unknownSettings tells what was wrong with a configuration in words that are
+// not those of the library that read it.
+func unknownSettings(err error) string {
+	text := invalidKeys.ReplaceAllStringFunc(err.Error(), func(s string) string {
+		m := invalidKeys.FindStringSubmatch(s)
+		in := ""
+		if m[1] != "" {
+			in = " in " + m[1]
+		}
+		return fmt.Sprintf("unknown setting%s: %s; 'sango gateway run --help' lists those there are", in, m[2])
+	})
+	_, rest, ok := strings.Cut(text, "error(s):\n\n")
+	if ok {
+		text = rest
+	}
+	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 }
 
 // rawYAML is a koanf provider of one document; JSON is YAML too.

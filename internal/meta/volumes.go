@@ -115,7 +115,11 @@ func (tx *Tx) adopt(v *san.Volume) error {
 		return err
 	}
 	if taken {
-		return san.Errorf(san.ErrExists, "%s belongs to the volume %s already; delete that first (the file stays)", v.Adopted, owner)
+		o, err := tx.Volume(owner)
+		if err != nil {
+			return err
+		}
+		return san.Errorf(san.ErrExists, "%s belongs to the volume %s already; delete that first (the file stays)", v.Adopted, o.Name)
 	}
 	return tx.put("adopted/"+v.Adopted, v.ID)
 }
