@@ -123,14 +123,32 @@ other commands manage the node whose directory --dir or $SANGO_DIR names.`) + "\
 // group is the run function of commands that only hold others.
 func group(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("%s has no command %q", cmd.CommandPath(), args[0])
+		return unknownCommand(cmd, args[0])
 	}
 	return cmd.Help()
 }
 
+func unknownCommand(cmd *cobra.Command, name string) error {
+	hint := ""
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usage("%s has no command %q%s", cmd.CommandPath(), name, hint)
+}
+
+// strayFlag looks behind a flag that a command does not know which only holds
+// others: what was meant is one of those, misspelt.
+func strayFlag(cmd *cobra.Command, err error) error {
+	if name := cmd.Flags().Arg(0); name != "" && cmd.HasSubCommands() {
+		return unknownCommand(cmd, name)
+	}
+	return err
+}
+
 // noun returns a command that holds others.
 func noun(use, short string, subs ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Long: short + ".\n" + exitStatus, Args: cobra.ArbitraryArgs, RunE: group}
+	c := &cobra.Command{Use: use, Short: short, Long: short + ".\n" + exitStatus, Args: cobra.ArbitraryArgs, RunE: group, SuggestionsMinimumDistance: 2}
+	c.SetFlagErrorFunc(strayFlag)
 	c.AddCommand(subs...)
 	return c
 }
@@ -141,8 +159,34 @@ func command(use, short, long string, args cobra.PositionalArgs, run func(ctx co
 		long = short + "."
 	}
 	return &cobra.Command{
-		Use: use, Short: short, Long: strings.TrimSpace(long) + "\n" + exitStatus, Args: args,
+		Use: use, Short: short, Long: strings.TrimSpace(long) + "\n" + exitStatus, Args: named(args),
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) },
+	}
+}
+
+// named makes check's errors name the argument that is missing or too much, by
+// the command's use line.
+func named(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if err == nil {
+			return nil
+		}
+		var want []string
+		for _, word := range strings.Fields(cmd.Use)[1:] {
+			if word == "|" || strings.HasPrefix(word, "-") {
+				break // another form of the last, or flags
+			}
+			want = append(want, word)
+		}
+		use := strings.TrimSuffix(cmd.CommandPath(), cmd.Name()) + cmd.Use
+		switch {
+		case len(args) < len(want):
+			return usage("%s is missing; write it as '%s'", want[len(args)], use)
+		case len(args) > len(want):
+			return usage("%q is one argument too many; write it as '%s'", args[len(want)], use)
+		}
+		return err
 	}
 }
 
