@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"sango/internal/api"
 	"sango/internal/block"
@@ -49,6 +50,9 @@ func (d *disks) close() error {
 func kindly(v string, err error) error {
 	if err == nil || errors.As(err, new(*san.Error)) {
 		return err
+	}
+	if block.ClassOf(err) == block.NoSpace || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return san.Errorf(san.ErrRefused, "volume %s: the disk that holds the volumes is full, or its quota is used up; free space, delete snapshots ('sango volume delete VOLUME@SNAPSHOT') or volumes, and try again", v)
 	}
 	var kind error
 	switch {
