@@ -52,7 +52,7 @@ func kindly(v string, err error) error {
 		return err
 	}
 	if block.ClassOf(err) == block.NoSpace || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return san.Errorf(san.ErrRefused, "volume %s: the disk that holds the volumes is full, or its quota is used up; free space, delete snapshots ('sango volume delete VOLUME@SNAPSHOT') or volumes, and try again", v)
+		return san.Errorf(san.ErrRefused, "volume %s: the disk that holds the volumes is full, or its quota is used up; free space there or delete a volume, and try again; once a little is free, deleting snapshots ('sango volume delete VOLUME@SNAPSHOT') gives more", v)
 	}
 	var kind error
 	switch {
