@@ -36,6 +36,12 @@ func main() {
 	flag.Parse()
 	ctx, cancel := harness.Interruptible()
 	err := run(ctx, o)
+	if onlyPanicked(err) {
+		// The emulated processor loses a register now and then, the more often the busier the machine is, and the
+		// kernel in it stops for that: once. What a target does to a kernel it does again.
+		fmt.Println("the guest's kernel panicked, the whole scenario begins again; a second panic is a failure:", err)
+		err = run(ctx, o)
+	}
 	cancel()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vm:", err)
@@ -86,6 +92,24 @@ func run(ctx context.Context, o options) (err error) {
 	return errors.Join(failed, rep.Err(), verdict(share, ended))
 }
 
+// errPanic says that the guest's kernel panicked.
+var errPanic = errors.New("the guest's kernel panicked")
+
+// onlyPanicked reports whether a panic is all that went wrong: no step failed.
+func onlyPanicked(err error) bool {
+	for {
+		joined, ok := err.(interface{ Unwrap() []error })
+		if !ok {
+			return errors.Is(err, errPanic)
+		}
+		list := joined.Unwrap()
+		if len(list) != 1 {
+			return false
+		}
+		err = list[0]
+	}
+}
+
 // prepare makes the directory that the guest shares, with the scenario in it.
 func prepare(o options) (string, error) {
 	share, err := filepath.Abs(filepath.Join(o.cache, "last"))
@@ -105,7 +129,11 @@ func verdict(share string, ended error) error {
 	}
 	status, err := os.ReadFile(filepath.Join(share, "status"))
 	if err != nil {
-		return fmt.Errorf("the guest ended without a status; its console said:\n%s", end(filepath.Join(share, "console"), 30))
+		console := end(filepath.Join(share, "console"), 60)
+		if strings.Contains(console, "Kernel panic") {
+			return fmt.Errorf("%w; its console said:\n%s", errPanic, console)
+		}
+		return fmt.Errorf("the guest ended without a status; its console said:\n%s", console)
 	}
 	if s := strings.TrimSpace(string(status)); s != "0" {
 		return fmt.Errorf("the scenario ended with status %s:\n%s", s, end(filepath.Join(share, "output"), 10))
