@@ -1,6 +1,10 @@
 package block
 
-import "sync"
+import (
+	"sync"
+
+	"sango/internal/san"
+)
 
 // call is a request somebody waits for.
 type call struct {
@@ -17,9 +21,14 @@ var calls = sync.Pool{New: func() any {
 // Do submits one request to d and waits for its end. It is for the control
 // path, background work and tests; the data path uses Submit.
 func Do(d Device, op Op, flags Flags, off, n int64, bufs ...[]byte) error {
+	return DoAt(d, 0, op, flags, off, n, bufs...)
+}
+
+// DoAt is Do for a request that was admitted under epoch e.
+func DoAt(d Device, e san.Epoch, op Op, flags Flags, off, n int64, bufs ...[]byte) error {
 	c := calls.Get().(*call)
 	done := c.Done
-	c.Request = Request{Op: op, Flags: flags, Off: off, Len: n, Bufs: bufs, Done: done}
+	c.Request = Request{Op: op, Flags: flags, Off: off, Len: n, Bufs: bufs, Epoch: e, Done: done}
 	d.Submit(&c.Request)
 	<-c.done
 	err := c.Err

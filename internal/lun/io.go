@@ -1,10 +1,6 @@
 package lun
 
-import (
-	"sync"
-
-	"sango/internal/block"
-)
+import "sango/internal/block"
 
 // start begins the one I/O of a command; its end ends the task. A handler
 // returns what start returns and must not touch the task any more: it may have
@@ -19,29 +15,9 @@ func (t *Task) start(op block.Op, fl block.Flags, off, n int64, bufs [][]byte) e
 	return errPending
 }
 
-// call is an I/O that a handler waits for.
-type call struct {
-	block.Request
-	done chan struct{}
-}
-
-var calls = sync.Pool{New: func() any {
-	c := &call{done: make(chan struct{}, 1)}
-	c.Done = func(*block.Request) { c.done <- struct{}{} }
-	return c
-}}
-
 // do executes one I/O and waits for it. Only for handlers that may block.
 func (t *Task) do(op block.Op, fl block.Flags, off, n int64, bufs [][]byte) error {
-	c := calls.Get().(*call)
-	done := c.Done
-	c.Request = block.Request{Op: op, Flags: fl, Off: off, Len: n, Bufs: bufs, Epoch: t.Epoch, Done: done}
-	t.unit.dev.Submit(&c.Request)
-	<-c.done
-	err := c.Err
-	c.Request = block.Request{Done: done}
-	calls.Put(c)
-	return err
+	return block.DoAt(t.unit.dev, t.Epoch, op, fl, off, n, bufs...)
 }
 
 // ioDone ends the I/O of a task that start began.

@@ -69,6 +69,7 @@ var cases = []struct {
 	{"Status", status},
 	{"StatusArguments", statusArguments},
 	{"Close", closing},
+	{"CloseWaitsForDone", closeWaitsForDone},
 	{"CloseUnderLoad", closeUnderLoad},
 	{"Concurrent", concurrent},
 	{"Overlapping", overlapping},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"sango/internal/block"
 )
@@ -22,6 +23,32 @@ func closing(e *env) {
 	e.refused(block.Do(d, block.OpDiscard, 0, 0, n), block.Closed, "discard")
 	_, err := d.Status(0, n, 1)
 	e.refused(err, block.Closed, "status")
+}
+
+// closeWaitsForDone: a request is in flight until its Done has returned.
+func closeWaitsForDone(e *env) {
+	d, bare := e.open(volume)
+	entered, closed, leave := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	r := &block.Request{Op: block.OpWrite, Len: int64(e.bs), Bufs: [][]byte{pattern(e.bs, 1)}}
+	r.Done = func(*block.Request) {
+		close(entered)
+		<-leave
+	}
+	go bare.Submit(r)
+	<-entered
+	go func() {
+		defer close(closed)
+		if err := d.Close(); err != nil {
+			e.Error(err)
+		}
+	}()
+	select {
+	case <-closed:
+		e.Error("Close returned while Done was running")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(leave)
+	<-closed
 }
 
 // closeUnderLoad: requests that race with Close either work or end with

@@ -1,8 +1,6 @@
 package layered
 
 import (
-	"sync/atomic"
-
 	"sango/internal/block"
 	"sango/internal/san"
 )
@@ -14,7 +12,7 @@ type device struct {
 	snapshot string // "": the volume itself
 	epoch    san.Epoch
 	readOnly bool
-	closed   atomic.Bool
+	gauge    block.Gauge // requests until their Done has returned, and calls of Status
 }
 
 var _ block.Device = (*device)(nil)
@@ -44,6 +42,11 @@ const granularity = 4096
 
 // Submit implements block.Device: it runs r on the calling goroutine.
 func (d *device) Submit(r *block.Request) {
+	if !d.gauge.Enter() {
+		r.End(block.Fail(r, block.Closed, nil))
+		return
+	}
+	defer d.gauge.Leave() // after Done: Close waits for that too
 	v := d.v
 	if r.Flags&block.NoWait == 0 {
 		v.gate.RLock()
@@ -76,9 +79,6 @@ func outcome(r *block.Request, err error) error {
 // run executes r with the gate held shared.
 func (d *device) run(r *block.Request) error {
 	v := d.v
-	if d.closed.Load() {
-		return block.Fail(r, block.Closed, nil)
-	}
 	if f := v.failed.Load(); f != nil {
 		return block.Fail(r, block.Failed, f.err)
 	}
@@ -143,15 +143,16 @@ func (d *device) settle(r *block.Request, err error) error {
 
 // Status implements block.Device.
 func (d *device) Status(off, n int64, limit int) ([]block.Extent, error) {
-	v := d.v
-	v.gate.RLock()
-	defer v.gate.RUnlock()
 	fail := func(c block.Class, err error) ([]block.Extent, error) {
 		return nil, &block.Error{Class: c, Off: off, Len: n, Err: err}
 	}
-	if d.closed.Load() {
+	if !d.gauge.Enter() {
 		return fail(block.Closed, nil)
 	}
+	defer d.gauge.Leave()
+	v := d.v
+	v.gate.RLock()
+	defer v.gate.RUnlock()
 	if err := v.failedErr(); err != nil {
 		return nil, err
 	}
@@ -168,10 +169,7 @@ func (d *device) Status(off, n int64, limit int) ([]block.Extent, error) {
 // Close implements block.Device.
 func (d *device) Close() error {
 	v := d.v
-	v.gate.Lock()
-	was := d.closed.Swap(true)
-	v.gate.Unlock()
-	if was {
+	if !d.gauge.Shut() {
 		return nil
 	}
 	var err error
