@@ -57,8 +57,9 @@ func (c *conn) plugAborted(tag iscsi.ITT, sn iscsi.CmdSN) bool {
 	if t != nil && !t.early {
 		return false
 	}
-	if o := c.win.held[sn]; o != nil && (t == nil || o.task != t) {
-		return false // another command waits there
+	o := c.win.held[sn]
+	if o == nil && t != nil || o != nil && (t == nil || o.task != t) {
+		return false // the command under tag waits at another number, or another command at this one
 	}
 	if !c.win.plug(sn) {
 		return false

@@ -146,6 +146,34 @@ func TestAbortTaskBehindGap(t *testing.T) {
 	}
 }
 
+// ABORT TASK whose tag is that of a command waiting for its turn, but whose
+// RefCmdSN is another number that did not come, leaves that command alone.
+func TestAbortTaskOfAnotherNumber(t *testing.T) {
+	s := start(t)
+	i := connect(t, s)
+	i.ready()
+	first := i.cmdSN
+	i.cmdSN += 2 // two are missing
+	itt := i.command(command{cdb: make([]byte, 6)})
+	last := i.cmdSN
+	tmf := i.manage(iscsi.TaskRequest{Immediate: true, Function: iscsi.AbortTask, RefTag: itt, RefCmdSN: first + 1})
+	if got := i.managed(tmf); got != iscsi.TaskNoSuchTask {
+		t.Errorf("answered %d", got)
+	}
+	var sent []iscsi.ITT
+	for n := range 2 {
+		i.cmdSN = first + iscsi.CmdSN(n)
+		sent = append(sent, i.command(command{cdb: make([]byte, 6)}))
+	}
+	i.cmdSN = last
+	for _, want := range append(sent, itt) {
+		if o := i.outcome(); o.itt != want || o.status != 0 {
+			t.Errorf("command %#x ended with %+v", want, o)
+		}
+	}
+	i.ping()
+}
+
 // LOGICAL UNIT RESET ends what runs, and what waits behind a gap.
 func TestLogicalUnitReset(t *testing.T) {
 	s := start(t)
