@@ -3,6 +3,7 @@ package multipath
 import (
 	"context"
 	"log/slog"
+	"net"
 	"time"
 
 	"sango/internal/initiator"
@@ -69,7 +70,7 @@ type Config struct {
 	Resized func(size int64)
 
 	// Dial opens the connections; nil: TCP.
-	Dial initiator.DialFunc
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// dial makes the session of a path; simulations put their own here.
 	dial func(ctx context.Context, cfg initiator.Config) (session, error)
 }
