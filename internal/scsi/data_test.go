@@ -138,6 +138,8 @@ func TestSupportedCommands(t *testing.T) {
 		9e000010 00030010 000a0000 00000000 00000000`))
 	wantBytes(t, "one", AppendSupportedCommand(nil, &list[0], false), unhex(t, "00 03 0006 000000000000"))
 	wantBytes(t, "one with timeouts", AppendSupportedCommand(nil, &list[0], true), unhex(t, "00 83 0006 000000000000 000a0000 00000001 0000003c"))
+	fence := SupportedCommand{Op: OpFence, HasAction: true, Usage: unhex(t, "c1000000")}
+	wantBytes(t, "one of the vendor's", AppendSupportedCommand(nil, &fence, false), unhex(t, "00 05 0004 c1000000"))
 	wantBytes(t, "none", AppendSupportedCommand(nil, nil, true), unhex(t, "00 01 0000"))
 	s := SupportedTMFs{AbortTask: true, AbortTaskSet: true, ClearTaskSet: true, UnitReset: true, TargetReset: true, NexusReset: true}
 	wantBytes(t, "TMFs", s.Append(nil, false), unhex(t, "da 01 00 00"))

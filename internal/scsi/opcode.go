@@ -59,6 +59,7 @@ const (
 	OpWriteAndVerify12   OpCode = 0xae
 	OpVerify12           OpCode = 0xaf
 	OpReadDefectData12   OpCode = 0xb7
+	OpFence              OpCode = 0xc1 // vendor specific: docs/fence.md; service actions SAFence*
 )
 
 // ServiceAction qualifies an operation code that stands for several commands
@@ -86,8 +87,11 @@ const (
 
 // CDBLen returns the length in bytes of the CDB with this operation code, by
 // its group (SPC-4 table 18), or 0 for groups whose length it does not tell
-// (variable-length and vendor specific ones).
+// (variable-length and vendor specific ones, of which FENCE alone is known).
 func (o OpCode) CDBLen() int {
+	if o == OpFence {
+		return 16
+	}
 	switch o >> 5 {
 	case 0:
 		return 6
@@ -106,7 +110,7 @@ func (o OpCode) CDBLen() int {
 func (o OpCode) HasServiceAction() bool {
 	switch o {
 	case OpSanitize, OpPersistReserveIn, OpPersistReserveOut, OpExtendedCopy, OpReceiveCopyResults,
-		OpServiceActionIn16, OpMaintenanceIn, OpMaintenanceOut:
+		OpServiceActionIn16, OpMaintenanceIn, OpMaintenanceOut, OpFence:
 		return true
 	}
 	return false
@@ -129,7 +133,7 @@ var opNames = map[OpCode]string{
 	OpWriteSame16: "WRITE SAME(16)", OpWriteAtomic16: "WRITE ATOMIC(16)", OpServiceActionIn16: "SERVICE ACTION IN(16)",
 	OpReportLUNs: "REPORT LUNS", OpMaintenanceIn: "MAINTENANCE IN", OpMaintenanceOut: "MAINTENANCE OUT",
 	OpRead12: "READ(12)", OpWrite12: "WRITE(12)", OpWriteAndVerify12: "WRITE AND VERIFY(12)",
-	OpVerify12: "VERIFY(12)", OpReadDefectData12: "READ DEFECT DATA(12)",
+	OpVerify12: "VERIFY(12)", OpReadDefectData12: "READ DEFECT DATA(12)", OpFence: "FENCE",
 }
 
 // String returns the command's name in the words of the standards.

@@ -14,6 +14,9 @@ const (
 	SupportVendor   uint8 = 5
 )
 
+// firstVendorOp begins the vendor specific operation codes (SPC-4 table 18).
+const firstVendorOp OpCode = 0xc0
+
 // CommandTimeouts is a command timeouts descriptor (SPC-4 §6.35.4). Times are
 // told in whole seconds, 0 meaning none is known.
 type CommandTimeouts struct {
@@ -62,7 +65,11 @@ func AppendSupportedCommand(b []byte, c *SupportedCommand, timeouts bool) []byte
 	if c == nil {
 		return append(b, 0, SupportNone, 0, 0)
 	}
-	b = append(b, 0, bit(timeouts, 7)|SupportStandard)
+	support := SupportStandard
+	if c.Op >= firstVendorOp {
+		support = SupportVendor
+	}
+	b = append(b, 0, bit(timeouts, 7)|support)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(c.Usage)))
 	b = append(b, c.Usage...)
 	if timeouts {

@@ -22,6 +22,7 @@ const (
 	VPDBlockLimits  VPDPage = 0xb0
 	VPDBlockDevice  VPDPage = 0xb1 // block device characteristics
 	VPDProvisioning VPDPage = 0xb2 // logical block provisioning
+	VPDSango        VPDPage = 0xc0 // vendor specific: docs/fence.md
 	vpdHeaderLen            = 4
 )
 
