@@ -70,8 +70,8 @@ type Server struct {
 	opt Options
 }
 
-// New returns a server without exports.
-func New(o Options) (*Server, error) { return &Server{opt: o}, nil }
+// New returns a server without exports. Options out of their range are moved into it.
+func New(o Options) *Server { return &Server{opt: o} }
 
 // Add exports dev under name: at most 4096 bytes of UTF-8 without NUL; "" is
 // the default export. The server does not close dev.
