@@ -46,12 +46,13 @@ func ParseText(b []byte) (Keys, error) {
 }
 
 // checkKeyName accepts the key-name of RFC 7143 §6.1: a capital letter, then
-// letters, digits and . - + @ _, and # for the registered extension keys.
+// letters, digits and . - + @ _, and # for the registered extension keys. One
+// key of the standard itself starts with a small letter.
 func checkKeyName(k []byte) error {
 	if len(k) == 0 || len(k) > MaxKeyName {
 		return protocolErrorf(RejectProtocol, "a key name of %d bytes, want 1 to %d", len(k), MaxKeyName)
 	}
-	if k[0] < 'A' || k[0] > 'Z' {
+	if (k[0] < 'A' || k[0] > 'Z') && string(k) != KeyProtocolLevel {
 		return protocolErrorf(RejectProtocol, "key name %q does not start with a capital letter", k)
 	}
 	for _, c := range k {

@@ -55,6 +55,15 @@ func TestTextRefused(t *testing.T) {
 	}
 }
 
+// The one key of RFC 7143 whose name starts with a small letter.
+func TestTextProtocolLevel(t *testing.T) {
+	if got, err := ParseText([]byte("iSCSIProtocolLevel=1\x00")); err != nil || len(got) != 1 {
+		t.Errorf("%q, %v", got, err)
+	}
+	c := newClient(t)
+	c.want("13", names+"iSCSIProtocolLevel=2", "3", "TargetPortalGroupTag=3 iSCSIProtocolLevel=1 MaxRecvDataSegmentLength=262144")
+}
+
 func FuzzText(f *testing.F) {
 	f.Add([]byte("InitiatorName=iqn.a\x00SessionType=Normal\x00CHAP_N=0x41\x00"))
 	f.Add([]byte("A=\x00\x00B=c"))
