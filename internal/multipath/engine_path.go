@@ -1,0 +1,460 @@
+package multipath
+
+import (
+	"errors"
+	"fmt"
+
+	"sango/internal/block"
+	"sango/internal/scsi/alua"
+)
+
+// path is a portal, and what is behind it.
+type path struct {
+	id       pathID
+	name     string
+	state    PathState
+	since    instant // of state
+	inst     *instance
+	removing bool
+
+	// From the last probe.
+	alua, explicit, prefer, fence bool
+	maxFence                      int
+	group                         uint16
+	access                        alua.State // Optimized without alua
+
+	// Questions under way in this session, and until when the next answer is
+	// expected.
+	probing, checking, reading bool
+	reprobe, reread, crossed   bool
+	answerBy                   instant
+	checkAt, nextCheck         instant
+	readAt, pollAt             instant
+	attends                    uint8 // unit attentions that checks met in a row
+	unread                     bool  // the last REPORT TARGET PORT GROUPS failed
+
+	fell      bool    // was lost or failed since it was up
+	settledAt instant // end of the failback delay
+
+	limit     int // of commands in flight
+	good      int // answers since limit was raised
+	loweredAt instant
+
+	health
+	sent, errors, losses uint64
+	lastErr              error
+	lastAt               instant
+}
+
+// instance is one session, from its login until nothing of it can do harm.
+type instance struct {
+	login     uint32
+	path      *path
+	named     bool
+	fenceable bool    // the target knows its name (page C0h)
+	condemned bool    // over, or to be aborted: takes no commands
+	closed    bool    // its connection is closed, since:
+	closedAt  instant //
+	fenced    bool    // nothing of it can change the medium any more
+	abandoned bool    // a request ended whose copy may still be executed
+	flight    reqList // in the order of the sends
+	bytes     int64   // of work in flight
+	waiting   reqList // to be sent again when it is fenced
+}
+
+// dirty reports whether the instance has to be fenced.
+func (in *instance) dirty() bool { return !in.fenced && (in.waiting.n > 0 || in.abandoned) }
+
+// live reports whether p has a session that takes commands.
+func (p *path) live() bool { return p.inst != nil && !p.inst.condemned }
+
+// up reports whether p reaches the volume.
+func (p *path) up() bool { return p.live() && (p.state == PathUp || p.state == PathMarginal) }
+
+// usable reports whether I/O may go to p.
+func (p *path) usable() bool { return p.up() && !p.removing && p.rank() < unranked }
+
+// inFlight returns the number of commands in flight on p.
+func (p *path) inFlight() int {
+	if p.inst == nil {
+		return 0
+	}
+	return p.inst.flight.n
+}
+
+// expect starts the time in which a question has to be answered.
+func (p *path) expect(e *engine) { p.answerBy = e.now + e.set.command }
+
+// asking reports whether a question is under way.
+func (p *path) asking() bool { return p.probing || p.checking || p.reading }
+
+// note records an error.
+func (p *path) note(now instant, err error) {
+	if err != nil {
+		p.lastErr, p.lastAt = err, now
+	}
+}
+
+// lower takes BUSY or TASK SET FULL for a command sent at sentAt. Answers to
+// what was sent before the limit was lowered do not lower it again.
+func (p *path) lower(sentAt, now instant) {
+	if sentAt >= p.loweredAt {
+		p.limit = max(1, min(p.limit, p.inFlight()+1)/2)
+		p.loweredAt, p.good = now, 0
+	}
+}
+
+// calm takes an answer that was no refusal: the limit grows by one in as many
+// of them as it has.
+func (p *path) calm(depth int) {
+	if p.limit >= depth {
+		return
+	}
+	if p.good++; p.good >= p.limit {
+		p.limit, p.good = p.limit+1, 0
+	}
+}
+
+func (e *engine) find(id pathID) *path {
+	for _, p := range e.paths {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// become gives p a state.
+func (e *engine) become(p *path, s PathState) {
+	if p.state != s {
+		if s == PathDown || s == PathFailed {
+			p.fell = p.fell || p.state != PathLoggingIn && p.state != PathProbing
+		}
+		p.state, p.since = s, e.now
+		e.stale = true
+		e.changed()
+	}
+}
+
+func (e *engine) add(id pathID, name string) {
+	if e.find(id) != nil {
+		return
+	}
+	if len(e.paths) >= e.set.paths || e.stopped {
+		e.do(action{kind: actGone, path: id, err: fmt.Errorf("the volume has %d paths already; more are not taken", len(e.paths))})
+		return
+	}
+	e.paths = append(e.paths, &path{id: id, name: name, state: PathLoggingIn, since: e.now, limit: e.set.depth})
+	e.changed()
+}
+
+func (e *engine) remove(p *path) {
+	if p.removing {
+		return
+	}
+	p.removing = true
+	e.stale = true
+	e.changed()
+	if p.inst == nil {
+		e.forget(p)
+		return
+	}
+	e.drained(p, p.inst)
+}
+
+func (e *engine) forget(p *path) {
+	for i := range e.paths {
+		if e.paths[i] == p {
+			e.paths = append(e.paths[:i], e.paths[i+1:]...)
+			break
+		}
+	}
+	e.stale = true
+	e.changed()
+	e.do(action{kind: actGone, path: p.id})
+}
+
+// drained looks at in after the end of a command of it.
+func (e *engine) drained(p *path, in *instance) {
+	if in.condemned {
+		e.prune()
+		return
+	}
+	if p.removing && p.inst == in && in.flight.n == 0 && (!e.fence.on || e.fence.login != in.login) {
+		in.condemned = true
+		e.ended = append(e.ended, in)
+		e.ask(actLogout, p)
+	}
+}
+
+func (e *engine) loginFailed(p *path, err error) {
+	if p.inst == nil {
+		e.become(p, PathDown)
+		p.note(e.now, err)
+		e.changed()
+	}
+}
+
+func (e *engine) loggedIn(p *path, ev *event) {
+	if p.inst != nil {
+		e.lost(p, errors.New("another session took its place"))
+		if p.removing {
+			return
+		}
+	}
+	p.inst = &instance{login: ev.login, path: p, named: ev.named}
+	p.limit, p.good, p.loweredAt = e.set.depth, 0, e.now
+	p.probing, p.checking, p.reading, p.reprobe, p.reread = false, false, false, false, false
+	e.become(p, PathProbing)
+	if p.removing {
+		e.drained(p, p.inst)
+		return
+	}
+	e.reprobe(p)
+}
+
+// reprobe finds out anew what is behind p; until then p is not used.
+func (e *engine) reprobe(p *path) {
+	if !p.live() {
+		return
+	}
+	if p.state == PathUp || p.state == PathMarginal {
+		e.become(p, PathProbing)
+	}
+	if p.probing {
+		p.reprobe = true
+		return
+	}
+	p.probing, p.reprobe = true, false
+	p.nextCheck = e.now + e.set.check
+	p.expect(e)
+	e.ask(actProbe, p)
+}
+
+func (e *engine) probed(p *path, pr *probe, o *outcome) {
+	if !p.probing || !p.live() {
+		return
+	}
+	p.probing = false
+	p.nextCheck = e.now + e.set.check
+	e.stale = true
+	if p.reprobe {
+		e.reprobe(p)
+		return
+	}
+	if pr == nil {
+		err := o.err
+		if !o.lost {
+			if _, _, cause := judge(o); cause != nil {
+				err = cause
+			}
+			e.blame(p, err)
+		}
+		p.note(e.now, err)
+		e.become(p, PathFailed)
+		return
+	}
+	if e.set.identity == "" {
+		e.set.identity = pr.identity
+	}
+	if pr.identity != e.set.identity {
+		p.note(e.now, fmt.Errorf("reaches volume %s, not %s: check the target and LUN of this portal", pr.identity, e.set.identity))
+		e.become(p, PathWrongIdentity)
+		return
+	}
+	e.join(p, pr)
+}
+
+// join lets a path that reaches the volume carry I/O.
+func (e *engine) join(p *path, pr *probe) {
+	p.alua, p.explicit, p.group = pr.alua, pr.explicit, pr.group
+	p.fence, p.maxFence = pr.fence, max(1, pr.maxFence)
+	p.inst.fenceable = p.inst.fenceable || pr.fence
+	p.settledAt = e.now
+	if p.fell {
+		p.settledAt += e.set.failback
+	}
+	p.fell = false
+	if p.marginal {
+		e.become(p, PathMarginal)
+	} else {
+		e.become(p, PathUp)
+	}
+	e.changed()
+	p.access = alua.Optimized
+	if p.alua {
+		p.access, p.readAt = alua.Unavailable, e.now // what its port does not report is not served
+		e.applyGroups(p, pr.groups, true)
+		if p.access == alua.Transitioning {
+			p.pollAt = e.now + poll
+		}
+	}
+}
+
+// abort gives up p's session.
+func (e *engine) abort(p *path, err error) {
+	if !p.live() {
+		return
+	}
+	e.condemn(p, err)
+	e.do(action{kind: actAbort, path: p.id, login: p.inst.login, err: err})
+}
+
+// condemn does what the end of p's session means here, whoever ended it.
+func (e *engine) condemn(p *path, err error) {
+	in := p.inst
+	in.condemned = true
+	e.ended = append(e.ended, in)
+	p.losses++
+	e.blame(p, err)
+	e.become(p, PathDown)
+	p.probing, p.checking, p.reading = false, false, false
+	e.stale = true
+	if e.fence.on && e.fence.login == in.login {
+		e.fence.on = false
+	}
+	for i := 0; i < len(e.sets); {
+		if e.sets[i].login == in.login {
+			e.optimized(i, err)
+			continue
+		}
+		i++
+	}
+}
+
+func (e *engine) lost(p *path, err error) {
+	in := p.inst
+	if !in.condemned {
+		if err == nil {
+			err = errors.New("the session was lost")
+		}
+		e.condemn(p, err)
+	}
+	in.closed, in.closedAt = true, e.now
+	p.inst = nil
+	e.become(p, PathDown)
+	if p.removing {
+		e.forget(p)
+	}
+	e.prune()
+}
+
+// checked takes the answer of TEST UNIT READY.
+func (e *engine) checked(p *path, o *outcome) {
+	if !p.checking || !p.live() {
+		return
+	}
+	p.checking = false
+	if o.lost {
+		e.abort(p, lossOf(o))
+		return
+	}
+	v, class, cause := judge(o)
+	if v == isAttention {
+		e.attention(p, o.sense.ASC)
+		if p.attends++; p.attends < maxAttentions {
+			e.check(p)
+		}
+		return
+	}
+	p.attends = 0
+	p.checkLat = e.now - p.checkAt
+	alive := true
+	switch v {
+	case isTransition, isStandby, isGone:
+		e.heed(p, v, o, cause, p.checkAt)
+	case isFinal:
+		alive = class == block.Fenced // a reservation: somebody answers
+	case isUnready, isFault:
+		alive = false
+	case isAborted:
+		alive = class == 0
+	}
+	switch {
+	case !alive:
+		e.blame(p, cause)
+		e.become(p, PathFailed)
+		return
+	case p.state == PathFailed:
+		e.reprobe(p)
+		return
+	}
+	if p.alua && e.now-p.readAt >= e.set.check {
+		e.readGroups(p, false)
+	}
+	e.compare(p)
+}
+
+// check orders TEST UNIT READY.
+func (e *engine) check(p *path) {
+	p.checking, p.checkAt = true, e.now
+	p.nextCheck = e.now + e.set.check
+	p.expect(e)
+	e.ask(actCheck, p)
+}
+
+// tickPath does what has become due on p.
+func (e *engine) tickPath(p *path) {
+	if p.marginal && p.clearAt <= e.now {
+		e.clear(p)
+	}
+	if !p.live() || e.stopped && p.inst.flight.n == 0 {
+		return
+	}
+	if r := p.inst.flight.head; r != nil && r.due <= e.now {
+		e.abort(p, fmt.Errorf("%s at %d+%d: %w", r.blk.Op, r.blk.Off, r.blk.Len, errNoAnswer))
+		return
+	}
+	if p.asking() && p.answerBy <= e.now {
+		e.abort(p, errNoAnswer)
+		return
+	}
+	if p.removing {
+		return
+	}
+	if p.nextCheck <= e.now && !p.probing && !p.checking {
+		known := p.state == PathUp || p.state == PathMarginal || p.state == PathFailed
+		if known {
+			e.check(p)
+		} else {
+			e.reprobe(p)
+		}
+	}
+	if p.polls() && p.pollAt <= e.now {
+		p.pollAt = e.now + e.set.command
+		e.readGroups(p, false)
+	}
+}
+
+// polls reports whether p's port group is to be asked for at pollAt.
+func (p *path) polls() bool {
+	return p.up() && p.alua && !p.reading && (p.access == alua.Transitioning || p.unread)
+}
+
+// wakePath tells w when p wants a tick.
+func (e *engine) wakePath(p *path, w *waker) {
+	if p.marginal {
+		w.at(p.clearAt)
+	}
+	if !p.live() || e.stopped && p.inst.flight.n == 0 {
+		return
+	}
+	if r := p.inst.flight.head; r != nil {
+		w.at(r.due)
+	}
+	if p.asking() {
+		w.at(p.answerBy)
+	}
+	if p.removing {
+		return
+	}
+	if !p.probing && !p.checking {
+		w.at(p.nextCheck)
+	}
+	if p.polls() {
+		w.at(p.pollAt)
+	}
+	if p.settledAt > e.now {
+		w.at(p.settledAt)
+	}
+}
