@@ -13,7 +13,7 @@ type engine struct {
 	now  instant
 	acts []action // of the step under way
 
-	paths []*path
+	paths []*route
 	ver   uint64
 	ids   uint64 // the last number given to an action
 
@@ -122,7 +122,7 @@ func (e *engine) take(ev *event) {
 
 // takePath does what belongs to an event of a path. What concerns a session
 // that is over comes too late to matter.
-func (e *engine) takePath(p *path, ev *event) {
+func (e *engine) takePath(p *route, ev *event) {
 	switch ev.kind {
 	case evRemove:
 		e.remove(p)
@@ -155,7 +155,7 @@ func (e *engine) takePath(p *path, ev *event) {
 func (e *engine) do(a action) { e.acts = append(e.acts, a) }
 
 // ask appends an action for the session of p.
-func (e *engine) ask(kind actionKind, p *path) {
+func (e *engine) ask(kind actionKind, p *route) {
 	e.do(action{kind: kind, path: p.id, login: p.inst.login})
 }
 

@@ -20,7 +20,7 @@ const (
 )
 
 // rank returns the rank of a path by its port group's state and its own.
-func (p *path) rank() int {
+func (p *route) rank() int {
 	var r int
 	switch p.access {
 	case alua.Optimized:
@@ -43,7 +43,7 @@ func (p *path) rank() int {
 
 // setAccess takes the state of p's port group from a command's sense data, and
 // asks for the whole truth.
-func (e *engine) setAccess(p *path, s alua.State) {
+func (e *engine) setAccess(p *route, s alua.State) {
 	if !p.alua {
 		// A target that said that it has no such states: nothing can be asked.
 		return
@@ -68,7 +68,7 @@ func (e *engine) applyAccess(group uint16, s alua.State, prefer bool) {
 // readGroups orders REPORT TARGET PORT GROUPS on p, once more if one is under
 // way: its answer may be older than what made us ask. cross: another port's
 // answer made us ask.
-func (e *engine) readGroups(p *path, cross bool) {
+func (e *engine) readGroups(p *route, cross bool) {
 	if p.inst == nil || p.inst.condemned || !p.alua {
 		return
 	}
@@ -85,7 +85,7 @@ func (e *engine) readGroups(p *path, cross bool) {
 // groupsRead takes the answer of REPORT TARGET PORT GROUPS. A port is believed
 // about its own group only: targets exist whose controllers disagree. Where
 // it reports something new about another group, a port of that is asked.
-func (e *engine) groupsRead(p *path, ev *event) {
+func (e *engine) groupsRead(p *route, ev *event) {
 	if !p.reading {
 		return
 	}
@@ -115,7 +115,7 @@ func (e *engine) groupsRead(p *path, ev *event) {
 }
 
 // applyGroups applies what p's port reports.
-func (e *engine) applyGroups(p *path, groups []alua.Group, crossCheck bool) {
+func (e *engine) applyGroups(p *route, groups []alua.Group, crossCheck bool) {
 	for i := range groups {
 		g := &groups[i]
 		if g.ID == p.group {
@@ -135,7 +135,7 @@ func (e *engine) applyGroups(p *path, groups []alua.Group, crossCheck bool) {
 }
 
 // attention acts on a unit attention (SPC-4 §5.17).
-func (e *engine) attention(p *path, asc scsi.ASC) {
+func (e *engine) attention(p *route, asc scsi.ASC) {
 	switch asc {
 	case scsi.ASCAccessStateChanged:
 		e.readGroups(p, false)
@@ -183,8 +183,8 @@ func (e *engine) optimize(group uint16, asked uint64) {
 }
 
 // explicitPath returns the best path over which port groups can be set.
-func (e *engine) explicitPath() *path {
-	var best *path
+func (e *engine) explicitPath() *route {
+	var best *route
 	for _, p := range e.paths {
 		if p.up() && p.alua && p.explicit && (best == nil || p.rank() < best.rank()) {
 			best = p
@@ -202,7 +202,7 @@ func (e *engine) hasGroup(group uint16) bool {
 	return false
 }
 
-func (e *engine) sendSet(p *path, s setting) {
+func (e *engine) sendSet(p *route, s setting) {
 	s.id = e.number()
 	s.tries++
 	e.sets = append(e.sets, s)

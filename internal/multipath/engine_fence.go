@@ -106,8 +106,8 @@ func (e *engine) outlook() (up, capable bool) {
 
 // fencePath chooses the path that carries FENCE. The access state does not
 // matter (docs/fence.md), but the best is the most likely to answer.
-func (e *engine) fencePath() *path {
-	var best *path
+func (e *engine) fencePath() *route {
+	var best *route
 	for _, p := range e.paths {
 		if p.up() && p.fence && !p.removing && (best == nil || p.rank() < best.rank()) {
 			best = p
@@ -116,7 +116,7 @@ func (e *engine) fencePath() *path {
 	return best
 }
 
-func (e *engine) sendFence(p *path, earlier bool, logins []uint32) {
+func (e *engine) sendFence(p *route, earlier bool, logins []uint32) {
 	e.fence = fencing{
 		on: true, id: e.number(), path: p.id, login: p.inst.login, due: e.now + e.set.command,
 		earlier: earlier, logins: logins, tries: e.fence.tries,

@@ -46,7 +46,7 @@ func (h *health) measure(now instant, d time.Duration) {
 }
 
 // blame notes a failure of p.
-func (e *engine) blame(p *path, err error) {
+func (e *engine) blame(p *route, err error) {
 	p.note(e.now, err)
 	if p.removing || e.stopped {
 		return
@@ -63,7 +63,7 @@ func (e *engine) blame(p *path, err error) {
 }
 
 // shun makes p marginal, or lets it be for longer.
-func (e *engine) shun(p *path) {
+func (e *engine) shun(p *route) {
 	p.marginal, p.slow = true, 0
 	p.clearAt = e.now + e.set.marginal.clear
 	if p.state == PathUp {
@@ -72,7 +72,7 @@ func (e *engine) shun(p *path) {
 }
 
 // clear ends p's being marginal.
-func (e *engine) clear(p *path) {
+func (e *engine) clear(p *route) {
 	p.marginal = false
 	p.fails = p.fails[:0]
 	if p.state == PathMarginal {
@@ -83,7 +83,7 @@ func (e *engine) clear(p *path) {
 
 // compare looks whether p is much slower than the best path of its group. A
 // marginal path carries no commands; there the checks have to do.
-func (e *engine) compare(p *path) {
+func (e *engine) compare(p *route) {
 	m := &e.set.marginal
 	var best, bestCheck time.Duration
 	for _, o := range e.paths {

@@ -8,8 +8,8 @@ import (
 	"sango/internal/scsi/alua"
 )
 
-// path is a portal, and what is behind it.
-type path struct {
+// route is a path as the engine sees it: a portal, and what is behind it.
+type route struct {
 	id       pathID
 	name     string
 	state    PathState
@@ -49,7 +49,7 @@ type path struct {
 // instance is one session, from its login until nothing of it can do harm.
 type instance struct {
 	login     uint32
-	path      *path
+	path      *route
 	named     bool
 	fenceable bool    // the target knows its name (page C0h)
 	condemned bool    // over, or to be aborted: takes no commands
@@ -66,16 +66,16 @@ type instance struct {
 func (in *instance) dirty() bool { return !in.fenced && (in.waiting.n > 0 || in.abandoned) }
 
 // live reports whether p has a session that takes commands.
-func (p *path) live() bool { return p.inst != nil && !p.inst.condemned }
+func (p *route) live() bool { return p.inst != nil && !p.inst.condemned }
 
 // up reports whether p reaches the volume.
-func (p *path) up() bool { return p.live() && (p.state == PathUp || p.state == PathMarginal) }
+func (p *route) up() bool { return p.live() && (p.state == PathUp || p.state == PathMarginal) }
 
 // usable reports whether I/O may go to p.
-func (p *path) usable() bool { return p.up() && !p.removing && p.rank() < unranked }
+func (p *route) usable() bool { return p.up() && !p.removing && p.rank() < unranked }
 
 // inFlight returns the number of commands in flight on p.
-func (p *path) inFlight() int {
+func (p *route) inFlight() int {
 	if p.inst == nil {
 		return 0
 	}
@@ -83,13 +83,13 @@ func (p *path) inFlight() int {
 }
 
 // expect starts the time in which a question has to be answered.
-func (p *path) expect(e *engine) { p.answerBy = e.now + e.set.command }
+func (p *route) expect(e *engine) { p.answerBy = e.now + e.set.command }
 
 // asking reports whether a question is under way.
-func (p *path) asking() bool { return p.probing || p.checking || p.reading }
+func (p *route) asking() bool { return p.probing || p.checking || p.reading }
 
 // note records an error.
-func (p *path) note(now instant, err error) {
+func (p *route) note(now instant, err error) {
 	if err != nil {
 		p.lastErr, p.lastAt = err, now
 	}
@@ -97,7 +97,7 @@ func (p *path) note(now instant, err error) {
 
 // lower takes BUSY or TASK SET FULL for a command sent at sentAt. Answers to
 // what was sent before the limit was lowered do not lower it again.
-func (p *path) lower(sentAt, now instant) {
+func (p *route) lower(sentAt, now instant) {
 	if sentAt >= p.loweredAt {
 		p.limit = max(1, min(p.limit, p.inFlight()+1)/2)
 		p.loweredAt, p.good = now, 0
@@ -106,7 +106,7 @@ func (p *path) lower(sentAt, now instant) {
 
 // calm takes an answer that was no refusal: the limit grows by one in as many
 // of them as it has.
-func (p *path) calm(depth int) {
+func (p *route) calm(depth int) {
 	if p.limit >= depth {
 		return
 	}
@@ -115,7 +115,7 @@ func (p *path) calm(depth int) {
 	}
 }
 
-func (e *engine) find(id pathID) *path {
+func (e *engine) find(id pathID) *route {
 	for _, p := range e.paths {
 		if p.id == id {
 			return p
@@ -125,7 +125,7 @@ func (e *engine) find(id pathID) *path {
 }
 
 // become gives p a state.
-func (e *engine) become(p *path, s PathState) {
+func (e *engine) become(p *route, s PathState) {
 	if p.state != s {
 		if s == PathDown || s == PathFailed {
 			p.fell = p.fell || p.state != PathLoggingIn && p.state != PathProbing
@@ -144,11 +144,11 @@ func (e *engine) add(id pathID, name string) {
 		e.do(action{kind: actGone, path: id, err: fmt.Errorf("the volume has %d paths already; more are not taken", len(e.paths))})
 		return
 	}
-	e.paths = append(e.paths, &path{id: id, name: name, state: PathLoggingIn, since: e.now, limit: e.set.depth})
+	e.paths = append(e.paths, &route{id: id, name: name, state: PathLoggingIn, since: e.now, limit: e.set.depth})
 	e.changed()
 }
 
-func (e *engine) remove(p *path) {
+func (e *engine) remove(p *route) {
 	if p.removing {
 		return
 	}
@@ -162,7 +162,7 @@ func (e *engine) remove(p *path) {
 	e.drained(p, p.inst)
 }
 
-func (e *engine) forget(p *path) {
+func (e *engine) forget(p *route) {
 	for i := range e.paths {
 		if e.paths[i] == p {
 			e.paths = append(e.paths[:i], e.paths[i+1:]...)
@@ -175,7 +175,7 @@ func (e *engine) forget(p *path) {
 }
 
 // drained looks at in after the end of a command of it.
-func (e *engine) drained(p *path, in *instance) {
+func (e *engine) drained(p *route, in *instance) {
 	if in.condemned {
 		e.prune()
 		return
@@ -187,7 +187,7 @@ func (e *engine) drained(p *path, in *instance) {
 	}
 }
 
-func (e *engine) loginFailed(p *path, err error) {
+func (e *engine) loginFailed(p *route, err error) {
 	if p.inst == nil {
 		e.become(p, PathDown)
 		p.note(e.now, err)
@@ -195,7 +195,7 @@ func (e *engine) loginFailed(p *path, err error) {
 	}
 }
 
-func (e *engine) loggedIn(p *path, ev *event) {
+func (e *engine) loggedIn(p *route, ev *event) {
 	if p.inst != nil {
 		e.lost(p, errors.New("another session took its place"))
 		if p.removing {
@@ -214,7 +214,7 @@ func (e *engine) loggedIn(p *path, ev *event) {
 }
 
 // reprobe finds out anew what is behind p; until then p is not used.
-func (e *engine) reprobe(p *path) {
+func (e *engine) reprobe(p *route) {
 	if !p.live() {
 		return
 	}
@@ -231,7 +231,7 @@ func (e *engine) reprobe(p *path) {
 	e.ask(actProbe, p)
 }
 
-func (e *engine) probed(p *path, pr *probe, o *outcome) {
+func (e *engine) probed(p *route, pr *probe, o *outcome) {
 	if !p.probing || !p.live() {
 		return
 	}
@@ -266,7 +266,7 @@ func (e *engine) probed(p *path, pr *probe, o *outcome) {
 }
 
 // join lets a path that reaches the volume carry I/O.
-func (e *engine) join(p *path, pr *probe) {
+func (e *engine) join(p *route, pr *probe) {
 	p.alua, p.explicit, p.group = pr.alua, pr.explicit, pr.group
 	p.fence, p.maxFence = pr.fence, max(1, pr.maxFence)
 	p.inst.fenceable = p.inst.fenceable || pr.fence
@@ -292,7 +292,7 @@ func (e *engine) join(p *path, pr *probe) {
 }
 
 // abort gives up p's session.
-func (e *engine) abort(p *path, err error) {
+func (e *engine) abort(p *route, err error) {
 	if !p.live() {
 		return
 	}
@@ -301,7 +301,7 @@ func (e *engine) abort(p *path, err error) {
 }
 
 // condemn does what the end of p's session means here, whoever ended it.
-func (e *engine) condemn(p *path, err error) {
+func (e *engine) condemn(p *route, err error) {
 	in := p.inst
 	in.condemned = true
 	e.ended = append(e.ended, in)
@@ -322,7 +322,7 @@ func (e *engine) condemn(p *path, err error) {
 	}
 }
 
-func (e *engine) lost(p *path, err error) {
+func (e *engine) lost(p *route, err error) {
 	in := p.inst
 	if !in.condemned {
 		if err == nil {
@@ -340,7 +340,7 @@ func (e *engine) lost(p *path, err error) {
 }
 
 // checked takes the answer of TEST UNIT READY.
-func (e *engine) checked(p *path, o *outcome) {
+func (e *engine) checked(p *route, o *outcome) {
 	if !p.checking || !p.live() {
 		return
 	}
@@ -386,7 +386,7 @@ func (e *engine) checked(p *path, o *outcome) {
 }
 
 // check orders TEST UNIT READY.
-func (e *engine) check(p *path) {
+func (e *engine) check(p *route) {
 	p.checking, p.checkAt = true, e.now
 	p.nextCheck = e.now + e.set.check
 	p.expect(e)
@@ -394,7 +394,7 @@ func (e *engine) check(p *path) {
 }
 
 // tickPath does what has become due on p.
-func (e *engine) tickPath(p *path) {
+func (e *engine) tickPath(p *route) {
 	if p.marginal && p.clearAt <= e.now {
 		e.clear(p)
 	}
@@ -427,12 +427,12 @@ func (e *engine) tickPath(p *path) {
 }
 
 // polls reports whether p's port group is to be asked for at pollAt.
-func (p *path) polls() bool {
+func (p *route) polls() bool {
 	return p.up() && p.alua && !p.reading && (p.access == alua.Transitioning || p.unread)
 }
 
 // wakePath tells w when p wants a tick.
-func (e *engine) wakePath(p *path, w *waker) {
+func (e *engine) wakePath(p *route, w *waker) {
 	if p.marginal {
 		w.at(p.clearAt)
 	}

@@ -7,7 +7,7 @@ import "sango/internal/block"
 type reqState struct {
 	next, prev *request
 
-	p      *path     // of the last send
+	p      *route     // of the last send
 	in     *instance // in flight: the session
 	sentAt instant
 	due    instant // in flight: of the answer; paused: of the end
@@ -129,7 +129,7 @@ func (e *engine) dispatch() {
 }
 
 // send puts r in flight on p.
-func (e *engine) send(r *request, p *path) {
+func (e *engine) send(r *request, p *route) {
 	if r.p != nil {
 		e.retries++
 	}

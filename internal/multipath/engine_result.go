@@ -68,7 +68,7 @@ func lossOf(o *outcome) error {
 }
 
 // answered takes an answer.
-func (e *engine) answered(r *request, p *path, in *instance, o *outcome) {
+func (e *engine) answered(r *request, p *route, in *instance, o *outcome) {
 	v, class, cause := judge(o)
 	live := p.inst == in && !in.condemned
 	if o.sense.Deferred {
@@ -114,7 +114,7 @@ func (e *engine) answered(r *request, p *path, in *instance, o *outcome) {
 
 // attended sends a request that met a unit attention again, at once and where
 // it was.
-func (e *engine) attended(r *request, p *path, cause error) {
+func (e *engine) attended(r *request, p *route, cause error) {
 	if r.attends++; r.attends > maxAttentions {
 		r.attends = 0
 		e.pause(r, cause)
@@ -128,7 +128,7 @@ func (e *engine) attended(r *request, p *path, cause error) {
 }
 
 // heed draws from an answer what it says about its path.
-func (e *engine) heed(p *path, v verdict, o *outcome, cause error, sentAt instant) {
+func (e *engine) heed(p *route, v verdict, o *outcome, cause error, sentAt instant) {
 	switch v {
 	case isAttention:
 		e.attention(p, o.sense.ASC)

@@ -24,7 +24,7 @@ func (e *engine) inUse() int {
 }
 
 // pick chooses the path for r by the policy, or nil when none takes it now.
-func (e *engine) pick(r *request) *path {
+func (e *engine) pick(r *request) *route {
 	rank := e.inUse()
 	if rank == unranked {
 		return nil
@@ -36,7 +36,7 @@ func (e *engine) pick(r *request) *path {
 		}
 		return p
 	}
-	var best *path
+	var best *route
 	var bestCost float64
 	fallback := e.fastest(rank)
 	n := uint32(len(e.paths))
@@ -67,8 +67,8 @@ func (e *engine) pick(r *request) *path {
 // first returns the path of rank that the policy failover uses: one of a
 // preferred group before others, one that never failed before one that came
 // back lately, then by the order in which they were added.
-func (e *engine) first(rank int) *path {
-	var best *path
+func (e *engine) first(rank int) *route {
+	var best *route
 	var bestScore int
 	for _, p := range e.paths {
 		if !p.usable() || p.rank() != rank {
@@ -100,7 +100,7 @@ func (e *engine) first(rank int) *path {
 //
 // A path that was idle for a time is as good as the best: it gets a request,
 // and its latency is known again.
-func (p *path) serviceTime(now instant, fallback time.Duration, work int64) float64 {
+func (p *route) serviceTime(now instant, fallback time.Duration, work int64) float64 {
 	lat := p.latency
 	if !p.fresh(now) {
 		lat = fallback
@@ -109,7 +109,7 @@ func (p *path) serviceTime(now instant, fallback time.Duration, work int64) floa
 }
 
 // fresh reports whether p's latency still says something.
-func (p *path) fresh(now instant) bool {
+func (p *route) fresh(now instant) bool {
 	return p.latAt > 0 && (p.inFlight() > 0 || now-p.latAt <= staleAfter)
 }
 
