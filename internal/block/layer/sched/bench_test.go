@@ -1,0 +1,113 @@
+package sched_test
+
+import (
+	"testing"
+
+	"sango/internal/block"
+	"sango/internal/block/layer/sched"
+)
+
+// null ends requests at once, or when it is told to.
+type null struct {
+	info block.Info
+	hold bool
+	held []*block.Request
+}
+
+func (n *null) Info() block.Info { return n.info }
+func (n *null) Submit(r *block.Request) {
+	if n.hold {
+		n.held = append(n.held, r)
+		return
+	}
+	r.End(nil)
+}
+
+func (n *null) Status(off, l int64, _ int) ([]block.Extent, error) {
+	return []block.Extent{{Off: off, Len: l}}, nil
+}
+func (n *null) Close() error { return nil }
+
+func newNull() *null {
+	return &null{info: block.Info{Size: 1 << 40, BlockSize: 512, PhysicalBlock: 4096, Caps: block.Caps{FUA: block.Native, Async: true}}}
+}
+
+func BenchmarkDirect(b *testing.B) {
+	d := sched.New(newNull(), sched.Options{})
+	r := &block.Request{Op: block.OpRead, Len: 4096, Bufs: [][]byte{make([]byte, 4096)}, Done: func(*block.Request) {}}
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Submit(r)
+	}
+}
+
+// cycle has 256 writes in flight at a device that takes 128; each round they
+// all end.
+func cycle(b *testing.B, stride int64) {
+	n := newNull()
+	n.hold = true
+	d := sched.New(n, sched.Options{})
+	reqs := make([]block.Request, 256)
+	bufs := [][]byte{make([]byte, 4096)}
+	for i := range reqs {
+		reqs[i] = block.Request{Op: block.OpWrite, Off: int64(i) * stride, Len: 4096, Bufs: bufs, Done: func(*block.Request) {}}
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		d.Submit(&reqs[i%256])
+		if i%256 == 255 {
+			for len(n.held) > 0 {
+				r := n.held[0]
+				n.held = append(n.held[:0], n.held[1:]...)
+				r.End(nil)
+			}
+		}
+	}
+}
+
+func BenchmarkQueued(b *testing.B) { cycle(b, 8192) }
+
+func BenchmarkMerged(b *testing.B) { cycle(b, 4096) }
+
+// In steady state nothing is allocated, also when requests queue, merge, split
+// and wait for one another.
+func TestNoAllocation(t *testing.T) {
+	n := newNull()
+	n.hold = true
+	d := sched.New(n, sched.Options{Depth: 4, MaxTransfer: 16384})
+	buf := make([]byte, 65536)
+	reqs := make([]block.Request, 64)
+	for i := range reqs {
+		reqs[i] = block.Request{
+			Op: block.OpWrite, Off: int64(i%40) * 4096, Len: 4096, Bufs: [][]byte{buf[:4096]}, Done: func(*block.Request) {},
+		}
+		switch i % 8 {
+		case 5:
+			reqs[i].Op = block.OpRead
+		case 6:
+			reqs[i].Len, reqs[i].Bufs = 65536, [][]byte{buf[:1000], buf[1000:]}
+		case 7:
+			reqs[i] = block.Request{Op: block.OpFlush, Done: reqs[i].Done}
+		}
+	}
+	round := func() {
+		for i := range reqs {
+			d.Submit(&reqs[i])
+		}
+		for len(n.held) > 0 {
+			r := n.held[0]
+			n.held = append(n.held[:0], n.held[1:]...)
+			r.End(nil)
+		}
+	}
+	for range 100 { // buffers find their sizes
+		round()
+	}
+	if got := testing.AllocsPerRun(100, round); got != 0 {
+		t.Errorf("%v allocations a round", got)
+	}
+	s := d.Stats().Classes[sched.Write]
+	if s.Merged == 0 || s.Split == 0 || s.Blocked == 0 || s.Queued == 0 {
+		t.Errorf("the round does not do it all: %+v", s)
+	}
+}
