@@ -46,7 +46,9 @@ type Command struct {
 	// the target can't have executed it. It is set whatever the outcome.
 	Sent bool
 
-	state commandState
-	next  *Command
-	sense [senseSize]byte
+	slot   int // while the target has it, else −1; guarded by Session.mu
+	wait   *waiter
+	length int // of the data, bytes
+	next   *Command
+	sense  [senseSize]byte
 }

@@ -12,11 +12,12 @@ import (
 
 // Defaults and bounds of a Config.
 const (
-	DefaultLoginTimeout = 15 * time.Second
-	DefaultPingInterval = 5 * time.Second
-	DefaultPingTimeout  = 5 * time.Second
-	DefaultQueueDepth   = 128
-	MaxQueueDepth       = 4096
+	DefaultLoginTimeout  = 15 * time.Second
+	DefaultPingInterval  = 5 * time.Second
+	DefaultPingTimeout   = 5 * time.Second
+	DefaultManageTimeout = 15 * time.Second
+	DefaultQueueDepth    = 128
+	MaxQueueDepth        = 4096
 )
 
 // Config says how to log in. Only Initiator and Portal, and Target for Login,
