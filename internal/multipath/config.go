@@ -41,8 +41,8 @@ type Config struct {
 	// QueueDepth limits the commands in flight on one path (default 64); the
 	// target's command window limits them as well.
 	QueueDepth int
-	// Offers are negotiated at login; the zero value means iscsi.DefaultOffers.
-	Offers iscsi.Offers
+	// Offers are negotiated at login; nil: iscsi.DefaultOffers.
+	Offers *iscsi.Offers
 
 	LoginTimeout time.Duration // one login, discovery or probe of a path (default 5 s)
 	PingInterval time.Duration // between liveness pings of an idle connection (default 1 s)
@@ -71,8 +71,9 @@ type Config struct {
 
 	// Dial opens the connections; nil: TCP.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// dial makes the session of a path; simulations put their own here.
-	dial func(ctx context.Context, cfg initiator.Config) (session, error)
+	// keep makes what keeps the session of a path; simulations put their own
+	// here.
+	keep func(cfg initiator.Config, up func(session), down func(session, error), failed func(error)) keeper
 }
 
 // The defaults of Config.

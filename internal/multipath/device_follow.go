@@ -1,0 +1,249 @@
+package multipath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"sango/internal/block"
+	"sango/internal/initiator"
+	"sango/internal/iscsi"
+	"sango/internal/scsi"
+)
+
+// errEnded is why a command was not sent to a session that is no more.
+var errEnded = errors.New("the session has ended")
+
+// setShape makes s the shape of the volume. It refuses what cannot change under
+// a device that is in use.
+func (d *Device) setShape(s *shape) error {
+	d.shapeMu.Lock()
+	defer d.shapeMu.Unlock()
+	old := d.shape.Load()
+	if old != nil && s.block != old.block {
+		return fmt.Errorf("the blocks of the volume have %d bytes now, and had %d: attach it anew", s.block, old.block)
+	}
+	if old != nil {
+		s.physical = old.physical // nobody above could follow
+	}
+	d.shape.Store(s)
+	if old == nil || old.size != s.size || old.readOnly != s.readOnly {
+		d.notify()
+	}
+	if old != nil && old.size != s.size {
+		d.log.Info("volume has another size", "from", old.size, "to", s.size)
+		d.resized.Store(time.Now().UnixNano())
+		kick(d.told)
+	}
+	return nil
+}
+
+// follow looks at the volume again when it has changed, and tells of its size.
+func (d *Device) follow() {
+	var size int64
+	for {
+		select {
+		case <-d.refresh:
+			d.look()
+		case <-d.told:
+		case <-d.ctx.Done():
+			return
+		}
+		s := d.shape.Load()
+		if s == nil {
+			continue
+		}
+		if size != 0 && size != s.size && d.cfg.Resized != nil {
+			d.cfg.Resized(s.size)
+		}
+		size = s.size
+	}
+}
+
+// lookAgain is the pause before the volume is looked at again when no path
+// could tell.
+const lookAgain = 500 * time.Millisecond
+
+// look asks for the shape of the volume over one path after the other until
+// one answers.
+func (d *Device) look() {
+	for d.ctx.Err() == nil {
+		v := d.engineView()
+		for i := range v.paths {
+			if v.paths[i].usable && d.lookBy(&v.paths[i]) {
+				return
+			}
+		}
+		if v.noPath && d.shape.Load() != nil {
+			return // the next path that comes up is probed
+		}
+		if pause(d.ctx, lookAgain) != nil {
+			return
+		}
+	}
+}
+
+// lookBy asks over one path.
+func (d *Device) lookBy(v *pathView) bool {
+	p := d.path(v.id)
+	l := p.session(v.login)
+	if l == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.LoginTimeout)
+	defer cancel()
+	f := p.seen.Load()
+	s, err := askShape(ctx, p.asker(l), f != nil && f.sango != nil)
+	if err == nil {
+		err = d.setShape(s)
+	}
+	if err != nil {
+		d.log.Warn("path does not tell of the volume", "portal", p.url.Host, "error", err)
+	}
+	return err == nil
+}
+
+// engineView returns what the engine knows.
+func (d *Device) engineView() engineView {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.eng.view()
+}
+
+// refusedLogin reports whether a login failed in a way that trying again does
+// not help: the target refused it because of what the initiator is or said
+// (RFC 7143 §11.13.5, class 2).
+func refusedLogin(err error) bool {
+	var l *iscsi.LoginError
+	return errors.As(err, &l) && uint16(l.Status)>>8 == 2
+}
+
+// hopeless returns why none of the paths will ever serve.
+func (d *Device) hopeless(v *engineView) error {
+	paths := d.all()
+	for _, p := range paths {
+		if !p.refuse.Load() {
+			return nil
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	return d.noPath(v, nil)
+}
+
+// noPath says why no path serves.
+func (d *Device) noPath(v *engineView, cause error) error {
+	var why []string
+	for i := range v.paths {
+		q := &v.paths[i]
+		p := d.path(q.id)
+		if p == nil {
+			continue
+		}
+		s := fmt.Sprintf("%s is %v", p.url.Host, q.state)
+		if q.lastErr != nil {
+			s += ": " + q.lastErr.Error()
+		}
+		why = append(why, s)
+	}
+	text := fmt.Errorf("multipath: no path to LUN %d of %s serves: %s", d.cfg.URLs[0].LUN, d.cfg.URLs[0].Target, strings.Join(why, "; "))
+	if cause != nil {
+		return fmt.Errorf("%w (%w)", text, cause)
+	}
+	return text
+}
+
+// Status implements block.Device: GET LBA STATUS where the target has it, else
+// everything counts as mapped.
+func (d *Device) Status(off, n int64, limit int) ([]block.Extent, error) {
+	if !d.gauge.Enter() {
+		return nil, &block.Error{Class: block.Closed, Off: off, Len: n}
+	}
+	defer d.gauge.Leave()
+	s := d.shape.Load()
+	bs := int64(s.block)
+	if off < 0 || n <= 0 || off > s.size || n > s.size-off || off%bs != 0 || n%bs != 0 {
+		return nil, &block.Error{Class: block.Invalid, Off: off, Len: n, Err: fmt.Errorf("no range of blocks of a volume of %d bytes", s.size)}
+	}
+	all := []block.Extent{{Off: off, Len: n, Alloc: block.Mapped}}
+	if !s.lbaStatus || !s.zeros {
+		return all, nil
+	}
+	list, err := d.lbaStatus(off/bs, limit)
+	if c := block.ClassOf(err); c == block.Unsupported {
+		return all, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if ext := extents(list, off, n, bs, limit); len(ext) > 0 {
+		return ext, nil
+	}
+	return all, nil
+}
+
+// mostExtents bounds the answer of one GET LBA STATUS.
+const mostExtents = 1024
+
+// lbaStatus asks GET LBA STATUS as any read goes: over another path when one
+// fails.
+func (d *Device) lbaStatus(lba int64, limit int) ([]scsi.LBAStatus, error) {
+	if limit <= 0 || limit > mostExtents {
+		limit = mostExtents
+	}
+	// Neighbours in one state are joined: ask for more than are wanted.
+	size := scsi.LBAStatusHeaderLen + scsi.LBAStatusDescriptorLen*min(2*limit, mostExtents)
+	done := make(chan error, 1)
+	p := &piece{want: -1, ended: func(err error) { done <- err }}
+	j := &job{d: d}
+	p.init(j)
+	buf := make([]byte, size)
+	p.blk = block.Request{Op: block.OpRead, Off: lba * int64(d.shape.Load().block), Len: int64(size)}
+	p.cmd = initiator.Command{
+		CDB: cdbGetLBAStatus(scsi.LBA(lba), uint32(size)), Attr: scsi.Simple, In: [][]byte{buf}, Done: commandDone, User: p,
+	}
+	d.step(event{kind: evSubmit, req: &p.req})
+	if err := <-done; err != nil {
+		return nil, err
+	}
+	list, err := scsi.ParseLBAStatus(buf[:min(p.cmd.Got, size)])
+	if err != nil {
+		return nil, &block.Error{Class: block.Medium, Err: err}
+	}
+	return list, nil
+}
+
+// extents turns descriptors into extents of [off, off+n). It stops at a gap.
+func extents(list []scsi.LBAStatus, off, n, bs int64, limit int) (ext []block.Extent) {
+	end := off + n
+	for _, s := range list {
+		if uint64(s.LBA) > uint64(end/bs) {
+			break
+		}
+		lo, hi := int64(s.LBA)*bs, min(int64(s.LBA)*bs+int64(s.Blocks)*bs, end)
+		if lo > off || hi <= off {
+			if lo > off {
+				break
+			}
+			continue
+		}
+		a := block.Mapped
+		if s.State == scsi.StatusDeallocated {
+			a = block.Deallocated
+		}
+		if k := len(ext); k > 0 && ext[k-1].Alloc == a {
+			ext[k-1].Len += hi - off
+		} else if limit > 0 && k == limit {
+			break
+		} else {
+			ext = append(ext, block.Extent{Off: off, Len: hi - off, Alloc: a})
+		}
+		if off = hi; off == end {
+			break
+		}
+	}
+	return ext
+}
