@@ -1,0 +1,253 @@
+package initiator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sango/internal/block"
+	"sango/internal/block/mem"
+	"sango/internal/iscsi"
+	"sango/internal/lun"
+	"sango/internal/san"
+	"sango/internal/scsi"
+	"sango/internal/target"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Names that tests use.
+const (
+	targetName = "iqn.2026-11.test:disks"
+	hostName   = "iqn.2026-11.test:host"
+	diskSize   = 64 << 20
+)
+
+// memStore is a lun.UnitStore in memory.
+type memStore struct {
+	mu sync.Mutex // guards m
+	m  map[string][]byte
+}
+
+func (s *memStore) Load(name string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.m[name]), nil
+}
+
+func (s *memStore) Save(name string, b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.m[name] = bytes.Clone(b)
+	return nil
+}
+
+// directory is a target.Directory of one target.
+type directory struct {
+	target   *lun.Target
+	accounts []san.CHAP
+	portals  []target.PortalAddr
+}
+
+func (d *directory) Visible(string, netip.Addr) []string              { return []string{targetName} }
+func (d *directory) Portals(string) []target.PortalAddr               { return d.portals }
+func (d *directory) Discovery(string, netip.Addr) ([]san.CHAP, error) { return d.accounts, nil }
+func (d *directory) Login(_ string, _ netip.Addr, name string) (target.Grant, error) {
+	if name != targetName {
+		return target.Grant{}, target.ErrNotFound
+	}
+	return target.Grant{Target: d.target, Host: "host", Accounts: d.accounts}, nil
+}
+
+// setup is a server on loopback with one target, whose LUN 0 is a volume in
+// memory.
+type setup struct {
+	*target.Server
+	t    testing.TB
+	dev  *slow
+	addr string
+}
+
+func start(t testing.TB, change ...func(*target.Config, *directory)) *setup {
+	t.Helper()
+	v := san.Volume{ID: san.NewUUID(), Name: "test", Driver: "mem", Size: diskSize, BlockSize: 512, PhysicalBlock: 4096, NAA: 0x0123456789abcde}
+	inner, err := mem.New(mem.Options{Size: v.Size, BlockSize: v.BlockSize, PhysicalBlock: v.PhysicalBlock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := &slow{inner: inner}
+	u, err := lun.NewUnit(v, dev, &memStore{m: map[string][]byte{}}, lun.UnitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tgt := lun.NewTarget(targetName, lun.TargetOptions{})
+	tgt.SetMap(map[san.LUN]lun.MapEntry{0: {Unit: u}})
+	cfg := target.Config{
+		NopTimeout: 30 * time.Second, MaxAge: 30 * time.Second,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &directory{target: tgt, portals: []target.PortalAddr{{Addr: l.Addr().String(), TPG: 1}}}
+	for _, f := range change {
+		f(&cfg, d)
+	}
+	srv, err := target.New(cfg, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l, 1) }()
+	t.Cleanup(func() {
+		dev.release()
+		if err := errors.Join(srv.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+		tgt.SetMap(nil)
+		if err := u.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &setup{Server: srv, t: t, dev: dev, addr: l.Addr().String()}
+}
+
+// config is a Config for the target of s.
+func (s *setup) config() Config {
+	return Config{
+		Initiator: san.InitiatorPort{Name: hostName, ISID: san.ISID{0x80, 1, 2, 3, 4, 5}}, Target: targetName, Portal: s.addr,
+		LoginTimeout: time.Minute, PingInterval: 20 * time.Second, PingTimeout: 20 * time.Second, ManageTimeout: time.Minute,
+	}
+}
+
+// login logs in; the session ends with the test, and its unit attentions are
+// gone.
+func (s *setup) login(change ...func(*Config)) *Session {
+	s.t.Helper()
+	cfg := s.config()
+	for _, f := range change {
+		f(&cfg)
+	}
+	x, err := Login(s.t.Context(), cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { x.Abort(ErrClosed) })
+	ready(s.t, x)
+	return x
+}
+
+// ready makes TEST UNIT READY succeed.
+func ready(t testing.TB, s *Session) {
+	t.Helper()
+	for range 8 {
+		c := &Command{Attr: scsi.Simple}
+		if err := s.Do(longTime(t), c); err != nil {
+			t.Fatal(err)
+		}
+		if c.Status == scsi.Good {
+			return
+		}
+	}
+	t.Fatal("the unit does not become ready")
+}
+
+func readCDB(lba, blocks int) (c scsi.CDB)  { return rw(0x28, lba, blocks) }
+func writeCDB(lba, blocks int) (c scsi.CDB) { return rw(0x2a, lba, blocks) }
+
+func rw(op byte, lba, blocks int) scsi.CDB {
+	return scsi.CDB{0: op, 2: byte(lba >> 24), 3: byte(lba >> 16), 4: byte(lba >> 8), 5: byte(lba), 7: byte(blocks >> 8), 8: byte(blocks)}
+}
+
+// do runs c, which must be GOOD.
+func do(t testing.TB, s *Session, c *Command) {
+	t.Helper()
+	if err := s.Do(longTime(t), c); err != nil {
+		t.Fatal(err)
+	}
+	if c.Status != scsi.Good || !c.Sent {
+		t.Fatalf("%v, sent %v, sense %x", c.Status, c.Sent, c.Sense)
+	}
+}
+
+func write(t testing.TB, s *Session, lba int, data ...[]byte) {
+	t.Helper()
+	do(t, s, &Command{CDB: writeCDB(lba, length(data)/512), Attr: scsi.Simple, Out: data})
+}
+
+func read(t testing.TB, s *Session, lba, n int) []byte {
+	t.Helper()
+	b := make([]byte, n)
+	c := &Command{CDB: readCDB(lba, n/512), Attr: scsi.Simple, In: [][]byte{b}}
+	do(t, s, c)
+	if c.Got != n || c.Residual != (iscsi.Residual{}) {
+		t.Fatalf("%d of %d bytes, residual %+v", c.Got, n, c.Residual)
+	}
+	return b
+}
+
+// slow is a device that can be made to hold its requests.
+type slow struct {
+	inner block.Device
+
+	mu      sync.Mutex // guards the fields below
+	holding bool
+	held    []*block.Request
+	arrived chan struct{} // gets one token for each request held
+}
+
+func (s *slow) hold() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holding, s.arrived = true, make(chan struct{}, 1024)
+	return s.arrived
+}
+
+func (s *slow) release() {
+	s.mu.Lock()
+	held := s.held
+	s.holding, s.held = false, nil
+	s.mu.Unlock()
+	for _, r := range held {
+		s.inner.Submit(r)
+	}
+}
+
+func (s *slow) Info() block.Info { return s.inner.Info() }
+func (s *slow) Close() error     { return s.inner.Close() }
+func (s *slow) Status(off, n int64, limit int) ([]block.Extent, error) {
+	return s.inner.Status(off, n, limit)
+}
+
+func (s *slow) Submit(r *block.Request) {
+	s.mu.Lock()
+	if s.holding {
+		if r.Flags&block.NoWait != 0 {
+			s.mu.Unlock()
+			r.End(block.ErrWouldBlock)
+			return
+		}
+		s.held = append(s.held, r)
+		s.arrived <- struct{}{}
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.inner.Submit(r)
+}
+
+// longTime returns a context that ends long after anything a test waits for.
+func longTime(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
