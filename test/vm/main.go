@@ -3,6 +3,7 @@
 // persistent reservations of all types, sg3-utils, and the death of the target in mid-write.
 //
 //	vm                    the whole scenario, one line a step; what each step wrote is kept under .cache/vm/last
+//	vm -scenario ublk     disks of package ublk instead, without a target: every operation, filesystems, kill and recovery
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ type options struct {
 	cache    string
 	source   string
 	size     string
+	scenario string
 	deadline time.Duration
 }
 
@@ -32,6 +35,7 @@ func main() {
 	flag.StringVar(&o.cache, "cache", ".cache/vm", "`directory` for the guest, and for what the last run wrote")
 	flag.StringVar(&o.source, "source", "test/vm", "`directory` of this program's source")
 	flag.StringVar(&o.size, "size", "16M", "what each of the four fio jobs writes to a filesystem")
+	flag.StringVar(&o.scenario, "scenario", "", "`name` of the scenario, whose steps are in run-NAME; none: run")
 	flag.DurationVar(&o.deadline, "deadline", 20*time.Minute, "for the whole scenario")
 	flag.Parse()
 	ctx, cancel := harness.Interruptible()
@@ -63,14 +67,24 @@ func run(ctx context.Context, o options) (err error) {
 	if err := g.build(ctx, filepath.Join(o.source, "guest", "build"), os.Stdout); err != nil {
 		return err
 	}
-	t, err := startTarget(ctx, o.sango)
-	if err != nil {
-		return err
+	do := func(context.Context, string, []string) (string, error) {
+		return "", errors.New("this scenario has nothing outside of the guest")
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
-	env := append(t.env(), "SIZE="+o.size)
-	if err := os.WriteFile(filepath.Join(share, "env"), []byte(strings.Join(env, "\n")+"\n"), 0o600); err != nil {
-		return err
+	if o.scenario == "ublk" {
+		if err := buildProbe(ctx, o, share); err != nil {
+			return err
+		}
+	} else {
+		t, failed := startTarget(ctx, o.sango)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, t.close()) }()
+		env := append(t.env(), "SIZE="+o.size)
+		if err := os.WriteFile(filepath.Join(share, "env"), []byte(strings.Join(env, "\n")+"\n"), 0o600); err != nil {
+			return err
+		}
+		do = t.do
 	}
 
 	qemu, err := g.start()
@@ -84,7 +98,7 @@ func run(ctx context.Context, o options) (err error) {
 		close(done)
 	}()
 	rep := &harness.Report{W: os.Stdout}
-	failed := answer(ctx, share, done, t.do, rep)
+	failed := answer(ctx, share, done, do, rep)
 	if failed != nil {
 		_ = qemu.Process.Kill() // it may have ended by itself
 		<-done
@@ -119,7 +133,20 @@ func prepare(o options) (string, error) {
 	if err := os.RemoveAll(share); err != nil {
 		return "", err
 	}
-	return share, os.CopyFS(share, os.DirFS(filepath.Join(o.source, "scenario")))
+	if err := os.CopyFS(share, os.DirFS(filepath.Join(o.source, "scenario"))); err != nil || o.scenario == "" {
+		return share, err
+	}
+	return share, os.Rename(filepath.Join(share, "run-"+o.scenario), filepath.Join(share, "run"))
+}
+
+// buildProbe builds the program that serves a ublk disk in the guest, which has none of this machine's libraries.
+func buildProbe(ctx context.Context, o options, share string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(share, "ublkprobe"), "./"+filepath.Join(o.source, "ublkprobe"))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the server of ublk disks: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // verdict says whether the guest itself ended well, whatever its steps did: a panic leaves no failed step.
