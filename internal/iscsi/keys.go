@@ -1,6 +1,10 @@
 package iscsi
 
-import "fmt"
+import (
+	"fmt"
+
+	"sango/internal/san"
+)
 
 // keySpec is one key of RFC 7143 §13: when it may come and what becomes of
 // it.
@@ -114,6 +118,9 @@ var keyTable = [...]keySpec{
 	{name: KeyProtocolLevel, normal: true, take: func(n *Negotiation, v string) (string, error) {
 		return number(v, 0, 31, protocolLevel, lower, &n.Params.ProtocolLevel)
 	}},
+	{name: KeyInstance, normal: true, take: func(n *Negotiation, v string) (string, error) {
+		return "", instance(v, &n.Params.Instance)
+	}},
 	// Obsolete, yet never NotUnderstood (RFC 7143 §13.25).
 	{name: KeyIFMarker, take: marker},
 	{name: KeyOFMarker, take: marker},
@@ -135,6 +142,21 @@ func name(v string, to *string) error {
 		return err
 	}
 	*to = v
+	return nil
+}
+
+// instance reads the value of KeyInstance: nothing but 40 hexadecimal digits
+// after 0x, with a group.
+func instance(v string, to *san.Instance) error {
+	b, err := ParseBinary(v, san.InstanceLen)
+	if err != nil {
+		return err
+	}
+	i, err := san.ParseInstance(b)
+	if err != nil || len(v) != 2+2*san.InstanceLen || i.Group == 0 {
+		return fmt.Errorf("instance %q: want 0x and %d hexadecimal digits, of which the first 16 are not all 0: %w", clip(v), 2*san.InstanceLen, ErrValue)
+	}
+	*to = i
 	return nil
 }
 

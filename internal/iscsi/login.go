@@ -23,6 +23,9 @@ type Identity struct {
 	Discovery bool
 	TSIH      uint16 // 0: a new session
 	CID       uint16
+	// Instance is what a normal session declares itself to be (docs/fence.md),
+	// known once the operational stage brought it; not when Identify is called.
+	Instance san.Instance
 }
 
 // LoginConfig is what a Login needs of the target.
@@ -289,6 +292,7 @@ func (l *Login) exchange(r *LoginRequest, keys Keys) (Keys, error) {
 	if err := l.required(keys, answers); err != nil {
 		return nil, err
 	}
+	l.identity.Instance = l.neg.Params.Instance
 	g := grant{transit: r.Transit, next: r.Next}
 	if g.transit && l.stage == Security {
 		ready, err := l.security.ready()
@@ -307,10 +311,10 @@ func (l *Login) exchange(r *LoginRequest, keys Keys) (Keys, error) {
 // required refuses a login whose declarations the negotiation could not take:
 // nothing else can be put in their place.
 func (l *Login) required(keys, answers Keys) error {
-	for _, k := range []string{KeyMaxRecvSegment} {
+	for _, k := range []string{KeyMaxRecvSegment, KeyInstance} {
 		if v, ok := answers.Get(k); ok && v == ValueReject {
 			offer, _ := keys.Get(k)
-			return loginErrorf(LoginInitiatorError, "%s=%s is out of range", k, clip(offer))
+			return loginErrorf(LoginInitiatorError, "%s=%s is out of range, or of another form", k, clip(offer))
 		}
 	}
 	return nil

@@ -460,3 +460,35 @@ func TestNamesAreFolded(t *testing.T) {
 		t.Errorf("done %v, %v", c.l.Done(), err)
 	}
 }
+
+// The name of a session is noted in the operational stage of a normal session,
+// and answered with nothing.
+func TestInstanceIsDeclared(t *testing.T) {
+	const digits = "0102030405060708090a0b0c0d0e0f1011121314"
+	want := san.Instance{Group: 0x0102030405060708, Run: 0x090a0b0c0d0e0f10, Login: 0x11121314}
+	c := newClient(t)
+	c.want("13", names+"X-io.sango.Instance=0x"+digits, "3", "TargetPortalGroupTag=3 MaxRecvDataSegmentLength=262144")
+	if got := c.l.Identity().Instance; got != want {
+		t.Errorf("noted %v, want %v", got, want)
+	}
+	c = newClient(t)
+	resp, answer := c.send("13", "InitiatorName=a SessionType=Discovery X-io.sango.Instance=0x"+digits)
+	c.good(resp, "3")
+	if !strings.Contains(answer, "X-io.sango.Instance=Irrelevant") || c.l.Identity().Instance != (san.Instance{}) {
+		t.Errorf("a discovery session is answered %s and named %v", answer, c.l.Identity().Instance)
+	}
+	newClient(t).refuse("01", names+"X-io.sango.Instance=0x"+digits, LoginInitiatorError)
+	for _, wrong := range []string{
+		"0x" + digits[2:], "0x" + digits + "15", "0x0" + digits[2:], digits, "0b" + digits, "0x000000000000000000" + digits[18:], "None",
+		"0x0000000000000000" + digits[16:], "0x" + strings.Repeat("g", 40), "0b" + "AQIDBAUGBwgJCgsMDQ4PEBESExQ=",
+	} {
+		c := newClient(t)
+		c.refuse("13", names+"X-io.sango.Instance="+wrong, LoginInitiatorError)
+	}
+	// In full feature phase it is too late.
+	p := DefaultParams()
+	got, err := Renegotiate(p).Answer(pairs("X-io.sango.Instance=0x"+digits), PhaseFull)
+	if v, _ := got.Get(KeyInstance); err != nil || v != ValueReject {
+		t.Errorf("full feature phase: %v, %v", got, err)
+	}
+}

@@ -1,5 +1,7 @@
 package iscsi
 
+import "sango/internal/san"
+
 // The names of the keys of RFC 7143 §13 and §12.1.
 const (
 	KeyAuthMethod           = "AuthMethod"
@@ -36,6 +38,7 @@ const (
 	KeyOFMarker             = "OFMarker"
 	KeyIFMarkInt            = "IFMarkInt"
 	KeyOFMarkInt            = "OFMarkInt"
+	KeyInstance             = "X-io.sango.Instance" // docs/fence.md
 )
 
 // The values of list and enumeration keys.
@@ -81,6 +84,7 @@ type Params struct {
 	DataSequenceInOrder bool
 	ErrorRecoveryLevel  uint8
 	ProtocolLevel       uint8
+	Instance            san.Instance // that the initiator declared; docs/fence.md
 
 	MaxSend int // the peer's MaxRecvDataSegmentLength, bytes
 	MaxRecv int // ours as declared, bytes

@@ -82,6 +82,12 @@ const (
 	// explicit: there only through targets whose hosts may change the states of
 	// target port groups (TargetOptions.SetGroups).
 	explicit
+	// fences: there only through transports that can end sessions (Fencer).
+	fences
+	// apart: no task waits for the command, and it for none, whatever the task
+	// attributes; it counts in no limit of tasks. It has no range to lock, and
+	// limits of its own.
+	apart
 )
 
 // access is how a command fares with a persistent reservation of another nexus

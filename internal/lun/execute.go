@@ -103,7 +103,7 @@ func (i *itl) examine(t *Task) error {
 
 // offers reports whether the target of n has c.
 func (n *Nexus) offers(c *command) bool {
-	return c.flags&explicit == 0 || n.target.o.SetGroups != nil
+	return (c.flags&explicit == 0 || n.target.o.SetGroups != nil) && (c.flags&fences == 0 || n.fencer != nil)
 }
 
 // interrupt returns the unit attention that t ends with, if any. RESERVATION
@@ -193,7 +193,10 @@ func (u *Unit) execute(t *Task, mayBlock bool) {
 func (t *Task) finish(err error) {
 	i, u := t.itl, t.unit
 	t.conclude(err)
-	next := u.set.leave(t)
+	var next *Task
+	if t.cmd.flags&apart == 0 {
+		next = u.set.leave(t)
+	}
 	waiters := i.ended(t)
 	i.deliver(t)
 	u.workers.push(next)

@@ -20,8 +20,8 @@ func inject(u *Unit, c command) {
 
 const (
 	opHold  = 0xc0 // executes until it is let go; byte 2: LBA, byte 3: blocks, byte 4: need data-out
-	opRead  = 0xc1 // reads one 4 KiB block at byte 2
-	opWrite = 0xc2 // writes one
+	opRead  = 0xc2 // reads one 4 KiB block at byte 2
+	opWrite = 0xc3 // writes one
 )
 
 // holds are commands in execution.

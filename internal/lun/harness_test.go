@@ -89,6 +89,21 @@ type wire struct {
 	mu      sync.Mutex // guards the fields below
 	ends    map[*Task]*end
 	dropped []string
+
+	sango   scsi.SangoPage
+	fencing func(l scsi.FenceList, stop <-chan struct{}, done func(bool)) bool // nil: nothing to wait for
+}
+
+// Fencing implements Fencer.
+func (w *wire) Fencing() scsi.SangoPage { return w.sango }
+
+// Fence implements Fencer.
+func (w *wire) Fence(l scsi.FenceList, stop <-chan struct{}, done func(bool)) bool {
+	if w.fencing != nil {
+		return w.fencing(l, stop, done)
+	}
+	done(true)
+	return true
 }
 
 // end is the end of a task.

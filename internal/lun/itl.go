@@ -36,7 +36,9 @@ type itl struct {
 	isLate  atomic.Bool  // late is not empty
 }
 
-func isBarrier(t *Task) bool { return t.Attr == scsi.Ordered || t.Attr == scsi.HeadOfQueue }
+func isBarrier(t *Task) bool {
+	return (t.Attr == scsi.Ordered || t.Attr == scsi.HeadOfQueue) && t.cmd.flags&apart == 0
+}
 
 // add takes t in and reports whether it is to be executed now. A non-zero
 // status refuses it.
@@ -47,10 +49,11 @@ func (i *itl) add(t *Task) (run bool, st scsi.Status, cc *scsi.CheckCondition) {
 	if i.dead {
 		return false, scsi.CheckConditionStatus, scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported)
 	}
-	if i.n >= u.o.TasksPerNexus {
+	apart := t.cmd.flags&apart != 0
+	if i.n >= u.o.TasksPerNexus && !apart {
 		return false, scsi.TaskSetFull, nil
 	}
-	if u.tasks.Add(1) > int64(u.o.Tasks) {
+	if u.tasks.Add(1) > int64(u.o.Tasks) && !apart {
 		u.tasks.Add(-1)
 		return false, scsi.Busy, nil
 	}
@@ -62,6 +65,10 @@ func (i *itl) add(t *Task) (run bool, st scsi.Status, cc *scsi.CheckCondition) {
 	}
 	i.last = t
 	i.n++
+	if apart && t.OutLen == 0 {
+		t.phase = phaseEntered
+		return true, 0, nil
+	}
 	if t.OutLen == 0 && (i.waiting == 0 || i.barriers == 0 && t.Attr != scsi.Ordered || t.Attr == scsi.HeadOfQueue) {
 		t.phase = phaseEntered
 		return u.set.enter(t), 0, nil
@@ -127,6 +134,16 @@ func (i *itl) advance(mine *Task) (run bool) {
 			continue
 		}
 		left--
+		if t.cmd.flags&apart != 0 {
+			if t.phase == phaseHeld && i.hand(t) {
+				if t == mine {
+					run = true
+				} else {
+					i.unit.workers.push(t)
+				}
+			}
+			continue
+		}
 		free := t.Attr == scsi.HeadOfQueue || !barrier && (t.Attr != scsi.Ordered || !any)
 		if t.phase != phaseHeld || !free {
 			any, barrier = true, barrier || isBarrier(t)
@@ -146,7 +163,7 @@ func (i *itl) advance(mine *Task) (run bool) {
 func (i *itl) hand(t *Task) bool {
 	i.stopWaiting(t)
 	t.phase = phaseEntered
-	return i.unit.set.enter(t)
+	return t.cmd.flags&apart != 0 || i.unit.set.enter(t)
 }
 
 func (i *itl) stopWaiting(t *Task) {
@@ -226,7 +243,32 @@ func (i *itl) abort(match func(*Task) bool, f *fence) (n int) {
 	})
 }
 
-func (t *Task) setKilled() { t.killed.Store(true) }
+func (t *Task) setKilled() {
+	t.killed.Store(true)
+	t.interrupt()
+}
+
+// interrupt wakes who waits for stopped. Call with the lock.
+func (t *Task) interrupt() {
+	if t.stop != nil {
+		close(t.stop)
+		t.stop = nil
+	}
+}
+
+// stopped returns a channel that is closed when t, which executes, is to go no
+// further: halted is true then. It is asked for once.
+func (t *Task) stopped() <-chan struct{} {
+	i := t.itl
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	stop := make(chan struct{})
+	t.stop = stop
+	if halt, _ := t.halted(); halt {
+		t.interrupt()
+	}
+	return stop
+}
 
 // purge is the common part of abort and retire: running is called for those
 // that execute, end for those that do not, before they are handed back.
@@ -265,6 +307,9 @@ func (i *itl) purge(match func(*Task) bool, f *fence, running func(*Task), end f
 
 // withdraw takes t back from the unit if it has not started.
 func (i *itl) withdraw(t *Task) bool {
+	if t.cmd.flags&apart != 0 {
+		return false // it executes
+	}
 	next, ok := i.unit.set.withdraw(t)
 	i.unit.workers.push(next)
 	return ok
@@ -282,7 +327,7 @@ func (i *itl) retire(f *fence) {
 		t.doomed = t.phase == phaseGathering
 	}
 	i.mu.Unlock()
-	i.purge(func(t *Task) bool { return !t.doomed }, f, func(*Task) {}, func(t *Task) {
+	i.purge(func(t *Task) bool { return !t.doomed }, f, (*Task).interrupt, func(t *Task) {
 		t.conclude(scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported))
 	})
 }

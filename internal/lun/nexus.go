@@ -14,6 +14,7 @@ type Nexus struct {
 	host   string
 	target *Target
 	tr     Transport
+	fencer Fencer // tr, if it is one
 
 	view   atomic.Pointer[view] // what it sees
 	closed bool                 // guarded by Target.mu

@@ -83,6 +83,8 @@ var rules = []rule{
 	{name: "MODE SELECT(10)", access: "write", six: true},
 	{name: "SEND DIAGNOSTIC", access: "write", six: true},
 	{name: "SET TARGET PORT GROUPS", access: "write", six: true},
+	{name: "FENCE INSTANCES", cdb: "\xc1\x00"},
+	{name: "FENCE EARLIER RUNS", cdb: "\xc1\x01"},
 }
 
 // byThemselves are the commands of the reservations: what stops them is not a

@@ -1,6 +1,8 @@
 package lun
 
 import (
+	"slices"
+
 	"sango/internal/san"
 	"sango/internal/scsi"
 )
@@ -59,7 +61,7 @@ func (i *itl) standardInquiry() []byte {
 // vpdPage is a VPD page that a unit has.
 type vpdPage struct {
 	code  scsi.VPDPage
-	build func(*itl) []byte
+	build func(*itl) []byte // nil data: the nexus does not see the page
 }
 
 // vpdPages returns the VPD pages of u. A new page adds one line here.
@@ -84,7 +86,21 @@ func vpdPages(u *Unit) []vpdPage {
 	for _, p := range pages {
 		codes = append(codes, p.code)
 	}
-	return append(pages, vpdPage{scsi.VPDSupported, func(*itl) []byte { return scsi.AppendVPDSupported(nil, disk, codes) }})
+	return append(pages,
+		vpdPage{scsi.VPDSango, func(i *itl) []byte {
+			if i.nexus.fencer == nil {
+				return nil
+			}
+			p := i.nexus.fencer.Fencing()
+			return p.Append(nil, disk)
+		}},
+		vpdPage{scsi.VPDSupported, func(i *itl) []byte {
+			all := codes
+			if i.nexus.fencer != nil {
+				all = append(slices.Clone(codes), scsi.VPDSango)
+			}
+			return scsi.AppendVPDSupported(nil, disk, all)
+		}})
 }
 
 // vpd returns VPD page code as i sees it, nil if there is no such page.

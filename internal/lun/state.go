@@ -36,6 +36,9 @@ type taskState struct {
 	phase  phase
 	doomed bool        // its LUN is gone: it ends when its data-out is there
 	killed atomic.Bool // aborted while it executed
+	// stop, unless nil, is closed when the task is killed, or its LUN is gone
+	// (Task.stopped). It is guarded by the lock of the task's itl.
+	stop chan struct{}
 
 	// mayBlock tells a handler whether it runs on a worker.
 	mayBlock bool

@@ -31,6 +31,7 @@ func families() [][]command {
 		reserveCommands(),
 		sanitizeCommands(),
 		copyCommands(),
+		fenceCommands(),
 	}
 }
 

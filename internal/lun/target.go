@@ -66,6 +66,7 @@ func (t *Target) Attach(id san.NexusID, host string, tr Transport) (*Nexus, erro
 		return nil, ErrNexuses
 	}
 	n := &Nexus{id: id, host: host, target: t, tr: tr}
+	n.fencer, _ = tr.(Fencer)
 	first, told := t.firstAttention(id)
 	v, _ := t.look(n, &view{})
 	for _, i := range v.all {

@@ -54,6 +54,20 @@ type Task struct {
 	taskState
 }
 
+// Fencer is what a Transport is besides, if it can end sessions of its
+// initiator for good (docs/fence.md).
+type Fencer interface {
+	// Fencing returns what VPD page C0h tells.
+	Fencing() scsi.SangoPage
+	// Fence ends the other sessions of the initiator name that l names, and
+	// those of logins under way, and calls done when none of their tasks can
+	// touch any medium any more, or with false when stop was closed before that:
+	// then at once, for those that ended may wait for it. It reports false, and
+	// nothing is done, if too many fences wait already. It must not block; done
+	// is called once, from any goroutine.
+	Fence(l scsi.FenceList, stop <-chan struct{}, done func(bool)) bool
+}
+
 // Transport is what carries the tasks of one nexus.
 type Transport interface {
 	// TaskDone hands a task back with its outcome. It is called exactly once

@@ -84,6 +84,7 @@ var (
 	errReinstated   = errors.New("the initiator logged in again (session reinstatement)")
 	errShutdown     = errors.New("the target shuts down")
 	errLoginFailed  = errors.New("login failed")
+	errFenced       = errors.New("the initiator fenced this session through another one")
 )
 
 // lingerTime bounds the time that the last PDUs of a connection are given to

@@ -3,6 +3,8 @@ package target
 import (
 	"fmt"
 	"time"
+
+	"sango/internal/san"
 )
 
 // counters count what a connection did. They are guarded by conn.mu.
@@ -25,6 +27,7 @@ type SessionInfo struct {
 	TPG          uint16
 	TSIH         uint16
 	CID          uint16
+	Instance     san.Instance // that the initiator declared (docs/fence.md)
 	Discovery    bool
 	Login        bool // the login is not over: what the initiator says it is was not proved
 	HeaderDigest bool
@@ -54,7 +57,7 @@ func (c *conn) describe() SessionInfo {
 	return SessionInfo{
 		Target: c.identity.Target, Initiator: c.identity.Initiator.Name,
 		ISID: fmt.Sprintf("%x", c.identity.Initiator.ISID[:]), Host: c.grant.Host,
-		Peer: c.peer.String(), TPG: uint16(c.tpg), TSIH: c.tsih, CID: c.cid, Discovery: c.identity.Discovery,
+		Peer: c.peer.String(), TPG: uint16(c.tpg), TSIH: c.tsih, CID: c.cid, Instance: c.identity.Instance, Discovery: c.identity.Discovery,
 		HeaderDigest: c.params.HeaderDigest, DataDigest: c.params.DataDigest, Since: c.opened,
 	}
 }

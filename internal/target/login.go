@@ -36,6 +36,12 @@ func (c *conn) login() error {
 			return err
 		}
 		resp, text := m.Step(r, data.B)
+		if i := m.Identity().Instance; i != c.identity.Instance {
+			// Before the end of the login is answered: what was told that it is
+			// logged in can be fenced.
+			c.identity.Instance = i
+			c.announce()
+		}
 		switch {
 		case m.Err() == nil && c.refusal != iscsi.LoginSuccess:
 			resp = m.Refuse(resp, c.refusal)

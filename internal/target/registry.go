@@ -18,11 +18,13 @@ type registry struct {
 	handles  map[uint16]*conn // by TSIH
 	hosts    map[string]*host // by initiator name
 	last     uint16           // TSIH that was given last
+	fences   int              // that wait
 }
 
 // host is what the sessions of one initiator name share.
 type host struct {
 	sessions int // normal ones; guarded by registry.mu
+	fences   int // that wait; guarded by registry.mu
 	memory   budget
 }
 
@@ -111,4 +113,25 @@ func (r *registry) refuse(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refusing = on
+}
+
+// beginFence counts a fence that waits, of h. It reports false if there are too
+// many.
+func (r *registry) beginFence(h *host) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h.fences >= hostFences || r.fences >= serverFences {
+		return false
+	}
+	h.fences++
+	r.fences++
+	return true
+}
+
+// endFence takes back what beginFence counted.
+func (r *registry) endFence(h *host) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.fences--
+	r.fences--
 }
