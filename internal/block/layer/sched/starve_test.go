@@ -1,6 +1,8 @@
 package sched_test
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +18,9 @@ import (
 type loop struct {
 	d       block.Device
 	op      block.Op
-	stop    *bool
-	ends    int
+	stop    *atomic.Bool
+	ends    atomic.Int64
+	mu      sync.Mutex // guards longest
 	longest time.Duration
 }
 
@@ -32,9 +35,11 @@ func (l *loop) run(n int, at int64) {
 		}
 		begun := time.Now()
 		r.Done = func(r *block.Request) {
-			l.ends++
+			l.ends.Add(1)
+			l.mu.Lock()
 			l.longest = max(l.longest, time.Since(begun))
-			if !*l.stop {
+			l.mu.Unlock()
+			if !l.stop.Load() {
 				begun = time.Now()
 				l.d.Submit(r)
 			}
@@ -54,10 +59,10 @@ func TestNoClassStarves(t *testing.T) {
 				block.OpRead: ms, block.OpWrite: ms, block.OpDiscard: ms, block.OpWriteZeroes: ms, block.OpFlush: ms,
 			}})
 			d := sched.New(slow, sched.Options{Depth: depth})
-			stop := false
+			stop := &atomic.Bool{}
 			var loops []*loop
 			for i, op := range []block.Op{block.OpRead, block.OpWrite, block.OpDiscard, block.OpWriteZeroes, block.OpFlush} {
-				l := &loop{d: d, op: op, stop: &stop}
+				l := &loop{d: d, op: op, stop: stop}
 				loops = append(loops, l)
 				n := 64
 				if op == block.OpFlush {
@@ -66,19 +71,19 @@ func TestNoClassStarves(t *testing.T) {
 				l.run(n, int64(i)<<18)
 			}
 			<-time.After(30 * time.Second)
-			stop = true
+			stop.Store(true)
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
 			for _, l := range loops {
-				t.Logf("depth %d: %6d of %-12s the longest took %v", depth, l.ends, l.op, l.longest)
+				t.Logf("depth %d: %6d of %-12s the longest took %v", depth, l.ends.Load(), l.op, l.longest)
 				// 128 trims are ahead of the last one of them, each after 3 batches of 16
 				// others, with as many flushes between them at a depth of 1.
 				if most := 129 * (1 + 3*16) * 2 * ms; l.longest > most {
 					t.Errorf("depth %d: a %s took %v, more than %v", depth, l.op, l.longest, most)
 				}
 			}
-			if loops[0].ends < loops[1].ends || loops[1].ends < loops[2].ends {
+			if loops[0].ends.Load() < loops[1].ends.Load() || loops[1].ends.Load() < loops[2].ends.Load() {
 				t.Error("reads do not go ahead of writes, or writes of trims")
 			}
 		})
@@ -93,19 +98,19 @@ func TestWriteAmongReads(t *testing.T) {
 			Latency: map[block.Op]time.Duration{block.OpRead: time.Millisecond},
 		})
 		d := sched.New(slow, sched.Options{Depth: 1})
-		stop := false
-		reads := &loop{d: d, op: block.OpRead, stop: &stop}
+		stop := &atomic.Bool{}
+		reads := &loop{d: d, op: block.OpRead, stop: stop}
 		reads.run(256, 0)
-		before := reads.ends
-		ended := make(chan int, 1)
+		before := reads.ends.Load()
+		ended := make(chan int64, 1)
 		d.Submit(&block.Request{
 			Op: block.OpWrite, Off: 1 << 20, Len: 512, Bufs: [][]byte{make([]byte, 512)},
-			Done: func(*block.Request) { ended <- reads.ends },
+			Done: func(*block.Request) { ended <- reads.ends.Load() },
 		})
 		if passed := <-ended - before; passed > 3*16 {
 			t.Errorf("%d reads went ahead of the write", passed)
 		}
-		stop = true
+		stop.Store(true)
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
