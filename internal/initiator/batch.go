@@ -68,10 +68,12 @@ func (b *batch) format() {
 		from := len(b.vec)
 		switch it.kind {
 		case sendHeader:
-			b.header(it.h)
+			*b.header() = it.h
+			b.endHeader()
 		case sendCommand:
 			it.start = b.total
-			b.header(it.h)
+			*b.header() = it.h
+			b.endHeader()
 			b.data(it.out, 0, it.end)
 		case sendBurst:
 			if it.at < it.end {
@@ -102,21 +104,27 @@ func (b *batch) dataOut(it *item) {
 		Final: n == it.end-it.at, LUN: it.lun, ITT: b.tags(it.slot), TTT: it.ttt, ExpStatSN: b.expStatSN,
 		DataSN: it.dataSN, Offset: uint32(it.at), DataLen: n,
 	}
-	var h iscsi.BHS
-	d.Put(&h)
-	b.header(h)
+	d.Put(b.header())
+	b.endHeader()
 	b.data(it.out, it.at, n)
 	it.at += n
 	it.dataSN++
 }
 
-// header encodes a header with its digest.
-func (b *batch) header(h iscsi.BHS) {
-	start := len(b.arena)
-	b.arena = append(b.arena, h[:]...)
+// header makes room for a header in the arena.
+func (b *batch) header() *iscsi.BHS {
+	n := len(b.arena)
+	b.arena = b.arena[:n+iscsi.BHSLen]
+	return (*iscsi.BHS)(b.arena[n:])
+}
+
+// endHeader adds the header digest and puts the header into the vector.
+func (b *batch) endHeader() {
+	start := len(b.arena) - iscsi.BHSLen
 	if b.headerDigest {
+		sum := iscsi.Digest(b.arena[start:])
 		b.arena = append(b.arena, 0, 0, 0, 0)
-		iscsi.PutDigest(b.arena[start+iscsi.BHSLen:], iscsi.Digest(h[:]))
+		iscsi.PutDigest(b.arena[start+iscsi.BHSLen:], sum)
 	}
 	b.put(b.arena[start:])
 	b.pdus++
