@@ -56,9 +56,11 @@ type Device struct {
 	tick       chan struct{}  // token: the timer has fired
 
 	jobs      sync.Pool
-	shapeMu   sync.Mutex   // serialises changes of shape
-	resized   atomic.Int64 // wall clock, ns
-	fencedAt  atomic.Int64 // wall clock, ns
+	shapes    atomic.Uint64 // how often the shape was asked for
+	shapeMu   sync.Mutex    // serialises changes of shape; guards shapeOf
+	shapeOf   uint64        // which of the questions shape answers
+	resized   atomic.Int64  // wall clock, ns
+	fencedAt  atomic.Int64  // wall clock, ns
 	stat      stats
 	closeOnce sync.Once
 }

@@ -16,12 +16,16 @@ import (
 // errEnded is why a command was not sent to a session that is no more.
 var errEnded = errors.New("the session has ended")
 
-// setShape makes s the shape of the volume. It refuses what cannot change under
-// a device that is in use.
-func (d *Device) setShape(s *shape) error {
+// setShape makes s the shape of the volume, unless it was asked for before what
+// is there: paths tell at the same time, and an older answer can come later. It
+// refuses what cannot change under a device that is in use.
+func (d *Device) setShape(s *shape, asked uint64) error {
 	d.shapeMu.Lock()
 	defer d.shapeMu.Unlock()
 	old := d.shape.Load()
+	if asked < d.shapeOf {
+		return nil
+	}
 	if old != nil && s.block != old.block {
 		return fmt.Errorf("the blocks of the volume have %d bytes now, and had %d: attach it anew", s.block, old.block)
 	}
@@ -29,6 +33,7 @@ func (d *Device) setShape(s *shape) error {
 		s.physical = old.physical // nobody above could follow
 	}
 	d.shape.Store(s)
+	d.shapeOf = asked
 	if old == nil || old.size != s.size || old.readOnly != s.readOnly {
 		d.notify()
 	}
@@ -94,10 +99,10 @@ func (d *Device) lookBy(v *pathView) bool {
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.LoginTimeout)
 	defer cancel()
-	f := p.seen.Load()
+	f, asked := p.seen.Load(), d.shapes.Add(1)
 	s, err := askShape(ctx, p.asker(l), f != nil && f.sango != nil)
 	if err == nil {
-		err = d.setShape(s)
+		err = d.setShape(s, asked)
 	}
 	if err != nil {
 		d.log.Warn("path does not tell of the volume", "portal", p.url.Host, "error", err)
@@ -173,8 +178,8 @@ func (d *Device) Status(off, n int64, limit int) ([]block.Extent, error) {
 		return all, nil
 	}
 	list, err := d.lbaStatus(off/bs, limit)
-	if c := block.ClassOf(err); c == block.Unsupported {
-		return all, nil
+	if c := block.ClassOf(err); c == block.Unsupported || c == block.Invalid {
+		return all, nil // the target does not know the command, or this form of it
 	}
 	if err != nil {
 		return nil, err
