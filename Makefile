@@ -58,6 +58,10 @@ unit: ## unit tests (PKG=./internal/lun/... for a part)
 race: ## unit tests under the race detector, with buffers poisoned on release (SKIP=REGEXP leaves some out)
 	$(GO) test -race -tags invariants -timeout 40m $(if $(SKIP),-skip '$(SKIP)') $(PKG)
 
+.PHONY: histories
+histories: ## 10,000 random histories of the multipath engine against a model, from SEED (1)
+	$(GO) test -count=1 -v -run 'TestHistories' ./internal/multipath -histories 10000 -seed $(or $(SEED),1)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10m) each
 	@test/fuzz $(FUZZTIME)
@@ -73,6 +77,10 @@ conformance: build ## all 230 tests of iscsi-test-cu on every kind of LUN (TEST=
 .PHONY: clients
 clients: build ## qemu-img, qemu-io and the libiscsi tools against a running target
 	$(GO) run ./test/clients -sango bin/sango
+
+.PHONY: nbd
+nbd: ## nbdinfo, nbdcopy, qemu-img, qemu-io, fio and nbd-client against the NBD server
+	$(GO) run ./test/nbd
 
 .PHONY: crash
 crash: build ## kill -9 under verified load, ROUNDS (50) times

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,34 @@ func (s *sim) fault() {
 		s.after(s.span(0, 2*time.Second), func() { s.addPath(p.gw, false) })
 	default:
 		s.addPath(p.gw, false)
+	}
+}
+
+// kill ends the host's process; another takes over, and the kernel gives it
+// the requests that were in flight.
+func (s *sim) kill() {
+	s.reports["takeovers"]++
+	s.eng = nil
+	for _, id := range s.order {
+		p := s.paths[id]
+		if p == nil || p.sess == nil {
+			continue
+		}
+		sess := p.sess
+		sess.host, sess.closedAt = false, s.now
+		if !s.chance(4) {
+			s.after(s.span(0, 3*time.Second), func() { sess.open = false })
+		}
+	}
+	s.client.startIssued = s.issued
+	s.newEngineRun()
+	var again []*op
+	for _, o := range s.client.flight {
+		again = append(again, o)
+	}
+	sort.Slice(again, func(i, j int) bool { return again[i].n < again[j].n })
+	for _, o := range again {
+		s.client.start(o)
 	}
 }
 

@@ -100,7 +100,7 @@ func (p *route) note(now instant, err error) {
 func (p *route) lower(sentAt, now instant) {
 	if sentAt >= p.loweredAt {
 		p.limit = max(1, min(p.limit, p.inFlight()+1)/2)
-		p.loweredAt, p.good = now, 0
+		p.loweredAt, p.good = now+1, 0
 	}
 }
 

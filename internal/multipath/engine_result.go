@@ -27,7 +27,10 @@ func (e *engine) result(r *request, o *outcome) {
 
 // resultLost takes the end of a command that nobody answered. What may have
 // been handed to the target and changes the medium is not sent again before
-// its session is known to be harmless (DESIGN R4 d).
+// its session is known to be harmless (DESIGN R4 d). A read goes at once: it
+// does nothing when it is executed late. So does a flush: it vouches for what
+// was done before it was submitted, over whatever path that went, since all
+// paths lead to one volume; a late copy of it makes more stable, never less.
 func (e *engine) resultLost(r *request, in *instance, o *outcome) {
 	p := r.p
 	if p.inst == in && !in.condemned {
