@@ -59,6 +59,7 @@ type Device struct {
 	shapes    atomic.Uint64 // how often the shape was asked for
 	shapeMu   sync.Mutex    // serialises changes of shape; guards shapeOf
 	shapeOf   uint64        // which of the questions shape answers
+	size      atomic.Int64  // that Config.Resized knows, bytes
 	resized   atomic.Int64  // wall clock, ns
 	fencedAt  atomic.Int64  // wall clock, ns
 	stat      stats

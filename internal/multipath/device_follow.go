@@ -34,6 +34,9 @@ func (d *Device) setShape(s *shape, asked uint64) error {
 	}
 	d.shape.Store(s)
 	d.shapeOf = asked
+	if old == nil {
+		d.size.Store(s.size)
+	}
 	if old == nil || old.size != s.size || old.readOnly != s.readOnly {
 		d.notify()
 	}
@@ -47,7 +50,6 @@ func (d *Device) setShape(s *shape, asked uint64) error {
 
 // follow looks at the volume again when it has changed, and tells of its size.
 func (d *Device) follow() {
-	var size int64
 	for {
 		select {
 		case <-d.refresh:
@@ -60,10 +62,9 @@ func (d *Device) follow() {
 		if s == nil {
 			continue
 		}
-		if size != 0 && size != s.size && d.cfg.Resized != nil {
+		if d.size.Swap(s.size) != s.size && d.cfg.Resized != nil {
 			d.cfg.Resized(s.size)
 		}
-		size = s.size
 	}
 }
 

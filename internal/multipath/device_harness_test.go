@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"sango/internal/block"
 	"sango/internal/block/mem"
 	"sango/internal/initiator"
@@ -20,6 +22,8 @@ import (
 	"sango/internal/target"
 	"sango/test/harness"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Names that tests use.
 const (
@@ -366,4 +370,9 @@ func (l *load) more(n int) {
 func (l *load) end() {
 	close(l.stop)
 	l.wg.Wait()
+}
+
+// contextOf returns a context that ends after d.
+func contextOf(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }
