@@ -19,7 +19,9 @@
 // while it holds the first of them. That is harmless only if it keeps the
 // order of requests that overlap (layer/sched does): else a write that stood
 // still could land after a newer one of the same blocks, whose submitter
-// waited for the repeated one only. Start must be given such a device.
+// waited for the repeated one only. Start must be given such a device. A trim
+// that takes longer than Timeout each time would never end; layer/sched answers
+// the repeated one together with the first.
 //
 // # Death and recovery
 //

@@ -156,7 +156,7 @@ func ended(r *block.Request) {
 		d.finish(within)
 		return
 	}
-	if len(u.parts) == 1 {
+	if len(u.parts) == 1 && len(u.echoes) == 0 {
 		outer, split := u.parts[0], u.alone
 		failed := u.err
 		d.freeUnit(u)
@@ -169,6 +169,10 @@ func ended(r *block.Request) {
 	} else {
 		d.mu.Unlock()
 		for _, outer := range u.parts {
+			outer.End(personal(outer, u.err))
+			d.gauge.Leave()
+		}
+		for _, outer := range u.echoes {
 			outer.End(personal(outer, u.err))
 			d.gauge.Leave()
 		}

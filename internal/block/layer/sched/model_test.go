@@ -125,6 +125,9 @@ func (w *world) submit() {
 	if op != block.OpFlush {
 		x.Off = rapid.Int64Range(0, modelSize/512-1).Draw(w.t, "lba") * 512
 		x.Len = min(rapid.Int64Range(0, 24).Draw(w.t, "blocks")*512, modelSize-x.Off)
+		if last := len(w.open) - 1; last >= 0 && rapid.IntRange(0, 3).Draw(w.t, "again") == 0 {
+			x.Off, x.Len = w.open[last].Off, w.open[last].Len
+		}
 		if op != block.OpRead && rapid.IntRange(0, 4).Draw(w.t, "fua") == 0 {
 			x.Flags |= block.FUA
 		}

@@ -49,7 +49,9 @@
 // Requests of the same operation, flags and epoch that touch are sent down as
 // one, up to the limits, when they meet in the queue; buffers are not copied.
 // When such a request fails for a cause that lies in its range, each is sent by
-// itself, and has its own outcome. A request over the limits goes down in
+// itself, and has its own outcome. A discard or write-zeroes that comes once
+// more while the first has not ended, nor anything between them, ends with it.
+// A request over the limits goes down in
 // parts, as many at a time as there is room, and ends once, with the first
 // error; after an error the rest is not sent. Atomic writes are neither merged
 // nor split.

@@ -2,9 +2,11 @@ package sched_test
 
 import (
 	"testing"
+	"time"
 
 	"sango/internal/block"
 	"sango/internal/block/blocktest"
+	"sango/internal/block/layer/delay"
 	"sango/internal/block/layer/sched"
 	"sango/internal/block/mem"
 )
@@ -40,6 +42,19 @@ func TestContract(t *testing.T) {
 			})
 		})
 	}
+}
+
+// So it does over a device that ends requests later, in goroutines of its own.
+func TestContractAsynchronous(t *testing.T) {
+	slow := delay.Options{Latency: map[block.Op]time.Duration{
+		block.OpWrite: time.Microsecond, block.OpRead: time.Microsecond, block.OpWriteZeroes: time.Microsecond,
+	}}
+	blocktest.Run(t, blocktest.Driver{
+		New: func(t testing.TB, s blocktest.Spec) block.Device {
+			return sched.New(block.Check(delay.New(memory(t, s), slow), t), sched.Options{Depth: 3, MaxTransfer: 16384})
+		},
+		BlockSizes: []int{512},
+	})
 }
 
 // Below depth nothing is queued: the request is below when Submit returns.
@@ -168,6 +183,33 @@ func TestSplitFails(t *testing.T) {
 	}
 	if b.total > 4 {
 		t.Errorf("%d parts were sent", b.total)
+	}
+}
+
+// A trim that is sent again while it is under way ends with the first one; one
+// that comes after a write to its range does not.
+func TestRepeatedTrim(t *testing.T) {
+	b := newBelow(t, memory(t, blocktest.Spec{Size: 1 << 20, BlockSize: 512}))
+	d := sched.New(b, sched.Options{Depth: 2, MaxDiscard: 65536})
+	first := submit(d, block.OpDiscard, 0, 0, 1<<18, nil)
+	again := submit(d, block.OpDiscard, 0, 0, 1<<18, nil)
+	other := submit(d, block.OpDiscard, 0, 0, 512, nil)
+	b.end(0)
+	if first.ends+again.ends+other.ends != 0 {
+		t.Error("one ended too early")
+	}
+	b.drain()
+	if first.ends != 1 || again.ends != 1 || other.ends != 1 || b.total != 5 {
+		t.Errorf("ended %d, %d and %d times, %d went down", first.ends, again.ends, other.ends, b.total)
+	}
+	submit(d, block.OpDiscard, 0, 0, 4096, nil)
+	submit(d, block.OpWrite, 0, 0, 512, fill(512, 1))
+	last := submit(d, block.OpDiscard, 0, 0, 4096, nil)
+	b.drain()
+	r := submit(d, block.OpRead, 0, 0, 512, nil)
+	b.drain()
+	if last.ends != 1 || r.Bufs[0][0] != 0 {
+		t.Errorf("ended %d times, the block holds %d", last.ends, r.Bufs[0][0])
 	}
 }
 

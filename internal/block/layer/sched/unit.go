@@ -17,6 +17,7 @@ type unit struct {
 	lo, hi int64 // the range
 	epoch  san.Epoch
 	parts  []*block.Request // by offset
+	echoes []*block.Request // trims of the same range that came later
 	segs   int              // buffers of all parts
 	seq    uint64           // of the earliest part
 	due    time.Time        // deadline of the earliest part
@@ -108,6 +109,11 @@ func (d *Device) admit(r *block.Request, info *block.Info) {
 		st.Merged++
 		return
 	}
+	if earlier != nil && repeats(r, earlier) {
+		earlier.echoes, earlier.alone = append(earlier.echoes, r), true
+		st.Merged++
+		return
+	}
 	u := d.newUnit(r)
 	u.alone = r.Flags&(block.Atomic|block.NoWait) != 0 || r.Len == 0 || d.long(r)
 	u.align = int64(info.PhysicalBlock)
@@ -130,6 +136,15 @@ func (d *Device) admit(r *block.Request, info *block.Info) {
 		return
 	}
 	d.enqueue(u)
+}
+
+// repeats reports whether r does once more what u, the latest that it overlaps,
+// has not ended doing: then the end of u is that of r. Whoever sends a request
+// again because it took too long would never see the end of a long trim
+// otherwise, since each one would begin when the one before has ended.
+func repeats(r *block.Request, u *unit) bool {
+	return u.class == Trim && len(u.parts) == 1 && u.op == r.Op && u.flags == r.Flags && u.epoch == r.Epoch &&
+		u.lo == r.Off && u.hi == r.Off+r.Len
 }
 
 // wait lets u wait for the end of b.
@@ -200,13 +215,15 @@ func (d *Device) newUnit(r *block.Request) *unit {
 	}
 	*u = unit{
 		op: r.Op, flags: r.Flags, class: classOf(r.Op), lo: r.Off, hi: r.Off + r.Len, at: r.Off,
-		epoch: r.Epoch, seq: d.seq, segs: len(r.Bufs), span: -1, parts: append(u.parts[:0], r),
+		epoch: r.Epoch, seq: d.seq, segs: len(r.Bufs), span: -1,
+		parts: append(u.parts[:0], r), echoes: u.echoes[:0],
 	}
 	return u
 }
 
 func (d *Device) freeUnit(u *unit) {
 	clear(u.parts)
+	clear(u.echoes)
 	u.err, u.waiters, u.nextWaiter, u.prev = nil, nil, nil, nil
 	u.next, d.units = d.units, u
 }
