@@ -153,6 +153,7 @@ func TestSame(t *testing.T) {
 		"shrunk":       {p, func(i *block.Info) { i.Size /= 2 }, "another volume"},
 		"other blocks": {p, func(i *block.Info) { i.BlockSize = 4096 }, "another volume"},
 		"read-only":    {p, func(i *block.Info) { i.Caps.ReadOnly = true }, "read-only now"},
+		"no FUA":       {p, func(i *block.Info) { i.Caps.FUA = block.None }, "FUA"},
 		"never set up": {uapi.Params{}, nil, "never set up"},
 		"volatile now": {through, nil, "flushes would be missing"},
 	} {

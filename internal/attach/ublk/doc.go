@@ -26,8 +26,10 @@
 // computes; 64 MiB by default with two processors. It lies outside of Go's heap and takes real memory as far as it has
 // been used, unless Options.Lock locks it; it is unmapped when the disk ends.
 //
-// A disk can hold memory that must be written before memory is free: the process should call
-// prctl(PR_SET_IO_FLUSHER) and lock its memory. That is the caller's; Lock does it for the buffers.
+// A disk can hold memory that must be written before memory is free. What serves it must therefore not wait for that:
+// the threads of the queues say so to the kernel (prctl PR_SET_IO_FLUSHER, which is a thread's and is inherited by
+// threads that it makes and by what it executes). For the threads of the device, and to lock the program itself into
+// memory, the caller has to see; Lock locks the buffers.
 //
 // # Death and recovery
 //

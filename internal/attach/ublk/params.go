@@ -64,6 +64,8 @@ func same(info block.Info, p *uapi.Params) error {
 		return fmt.Errorf("the disk takes writes and the volume is read-only now")
 	case p.Basic.Attrs&uapi.AttrVolatileCache == 0 && info.Caps.WriteBack:
 		return fmt.Errorf("the disk was without a volatile cache, and the volume has one now: flushes would be missing")
+	case p.Basic.Attrs&uapi.AttrFUA != 0 && info.Caps.FUA == block.None:
+		return fmt.Errorf("the disk has FUA and the volume has it no more")
 	}
 	return nil
 }

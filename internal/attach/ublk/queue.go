@@ -70,6 +70,10 @@ func (q *queue) run(ready chan<- error) (err error) {
 }
 
 func (q *queue) open() error {
+	// Memory that this thread needs in the kernel must not be had by writing to this very disk.
+	if err := unix.Prctl(unix.PR_SET_IO_FLUSHER, 1, 0, 0, 0); err != nil {
+		q.disk.log.Warn("a queue may wait for its own disk when memory is short: it takes CAP_SYS_RESOURCE to say that it must not", "err", err)
+	}
 	depth := int(q.disk.info.Depth)
 	size := int(q.disk.info.MaxIOBytes)
 	var err error

@@ -33,7 +33,9 @@ func (d *Disk) recover(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("read the parameters of ublk disk %d: %w", id, err)
 	}
-	if err := same(d.dev.Info(), &p); err != nil {
+	info := d.dev.Info()
+	info.Caps.ReadOnly = info.Caps.ReadOnly || d.opt.ReadOnly
+	if err := same(info, &p); err != nil {
 		return fmt.Errorf("ublk disk %d: %w", id, err)
 	}
 	// Busy until the dead process' rings and files are gone.

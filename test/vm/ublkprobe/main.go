@@ -5,7 +5,7 @@
 //	ublkprobe -store DIR -recover -id N        goes on where a killed one was
 //	ublkprobe -remove -id N                    deletes a disk that nobody serves
 //
-// SIGTERM stops and deletes the disk, SIGUSR2 leaves it, SIGUSR1 writes the counts, SIGHUP doubles the disk's size.
+// SIGTERM stops and deletes the disk, SIGUSR2 leaves it (and takes it over at once with -rejoin), SIGUSR1 writes the counts, SIGHUP doubles the disk's size.
 package main
 
 import (
@@ -37,6 +37,7 @@ type options struct {
 	ready   string
 	counts  string
 	remove  bool
+	rejoin  bool
 	roDev   bool
 	timeout time.Duration
 }
@@ -57,6 +58,7 @@ func main() {
 	flag.DurationVar(&o.delay, "delay", 0, "how long each read and write takes")
 	flag.StringVar(&o.ready, "ready", "", "file that says how the disk is served, once it is")
 	flag.StringVar(&o.counts, "counts", "", "file for the counts of requests")
+	flag.BoolVar(&o.rejoin, "rejoin", false, "take the disk over after leaving it")
 	flag.BoolVar(&o.remove, "remove", false, "delete the disk")
 	flag.DurationVar(&o.timeout, "timeout", time.Minute, "for starting and stopping")
 	flag.Parse()
@@ -84,14 +86,32 @@ func run(o options) (err error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR2, syscall.SIGUSR1, syscall.SIGHUP)
 
-	ctx, cancel := context.WithTimeout(context.Background(), o.timeout)
-	disk, err := ublk.Start(ctx, c, o.Options)
-	cancel()
-	if err != nil {
+	for {
+		again, err := serve(o, c, signals)
+		if !again || err != nil {
+			return err
+		}
+		o.Recover = true
+	}
+}
+
+// serve serves the disk until a signal ends that. again: it was left and is to be taken over.
+func serve(o options, c *counter, signals <-chan os.Signal) (again bool, err error) {
+	limited := func(f func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(context.Background(), o.timeout)
+		defer cancel()
+		return f(ctx)
+	}
+	var disk *ublk.Disk
+	err = limited(func(ctx context.Context) (err error) {
+		disk, err = ublk.Start(ctx, c, o.Options)
 		return err
+	})
+	if err != nil {
+		return false, err
 	}
 	if err := write(o.ready, disk.View()); err != nil {
-		return errors.Join(err, disk.Abandon())
+		return false, errors.Join(err, disk.Abandon())
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- disk.Wait() }()
@@ -100,25 +120,21 @@ func run(o options) (err error) {
 		select {
 		case s = <-signals:
 		case err := <-ended:
-			ctx, cancel := context.WithTimeout(context.Background(), o.timeout)
-			defer cancel()
-			return errors.Join(err, disk.Stop(ctx))
+			return false, errors.Join(err, limited(disk.Stop))
 		}
 		switch s {
 		case syscall.SIGUSR2:
-			return errors.Join(disk.Abandon(), <-ended)
+			return o.rejoin, errors.Join(disk.Abandon(), <-ended)
 		case syscall.SIGTERM:
-			ctx, cancel := context.WithTimeout(context.Background(), o.timeout)
-			err := disk.Stop(ctx)
-			cancel()
+			err := limited(disk.Stop)
 			if errors.Is(err, ublk.ErrInUse) {
 				fmt.Fprintln(os.Stderr, "ublkprobe:", err)
 				continue
 			}
-			return errors.Join(err, <-ended, write(o.counts, c.counts()))
+			return false, errors.Join(err, <-ended, write(o.counts, c.counts()))
 		case syscall.SIGUSR1:
 			if err := write(o.counts, c.counts()); err != nil {
-				return err
+				return false, err
 			}
 		case syscall.SIGHUP:
 			fmt.Fprintln(os.Stderr, "ublkprobe:", disk.Resize(context.Background(), 2*c.Info().Size))
