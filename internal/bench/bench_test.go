@@ -74,7 +74,7 @@ func (v *volume) Submit(r *block.Request) {
 }
 
 func base(v Volume) Config {
-	return Config{Volumes: []Volume{v}, Pattern: RandRead, Mix: 50, Request: 4096, Depth: 4, Count: 1000, Seed: 1}
+	return Config{sleep: func(d time.Duration) { <-time.After(d) }, Volumes: []Volume{v}, Pattern: RandRead, Mix: 50, Request: 4096, Depth: 4, Count: 1000, Seed: 1}
 }
 
 func mustRun(t *testing.T, cfg Config) *Result {

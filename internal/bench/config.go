@@ -86,6 +86,8 @@ type Config struct {
 	Drain time.Duration
 	// Tick is called with each element of the time series as it is made.
 	Tick func(Sample)
+	// sleep waits the last of a wait; tests have a clock of their own.
+	sleep func(time.Duration)
 }
 
 func invalid(format string, args ...any) error { return san.Errorf(san.ErrInvalid, format, args...) }

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -33,13 +32,4 @@ func (h *histogram) at(p float64) int64 {
 		return 0
 	}
 	return h.h.ValueAtPercentile(p)
-}
-
-// cpuTime returns the processor time that this process has used so far.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -64,6 +64,9 @@ func (s *Session) capacity(ctx context.Context) error {
 		}
 	}
 	if err := outcome(c); err != nil {
+		if e := (*scsi.CheckCondition)(nil); errors.As(err, &e) && e.Sense.ASC == scsi.ASCLUNotSupported {
+			return san.Errorf(san.ErrNotFound, "there is no such LUN")
+		}
 		return fmt.Errorf("READ CAPACITY (16): %w", err)
 	}
 	got, err := scsi.ParseCapacity16(room[:c.Got])
@@ -76,6 +79,20 @@ func (s *Session) capacity(ctx context.Context) error {
 		return fmt.Errorf("the volume has %d blocks of %d bytes, which makes no sense", blocks, bs)
 	}
 	s.info = block.Info{Size: int64(blocks) * bs, BlockSize: int(bs), PhysicalBlock: int(bs), Caps: block.Caps{FUA: block.Native, Async: true}}
+	return s.protection(ctx)
+}
+
+// protection finds out whether the volume is write-protected. A target that
+// does not tell serves writes, or says so then.
+func (s *Session) protection(ctx context.Context) error {
+	const allPages, wp = 0x3f, 0x80
+	var room [4]byte // the header of MODE SENSE (6), SPC-4 §7.5.5
+	c := &initiator.Command{LUN: s.lun, Attr: scsi.Simple, In: [][]byte{room[:]}}
+	c.CDB[0], c.CDB[2], c.CDB[4] = byte(scsi.OpModeSense6), allPages, byte(len(room))
+	if err := s.s.Do(ctx, c); err != nil {
+		return err
+	}
+	s.info.Caps.ReadOnly = c.Status == scsi.Good && c.Got >= 3 && room[2]&wp != 0
 	return nil
 }
 
@@ -180,10 +197,10 @@ func outcome(c *initiator.Command) error {
 	return fmt.Errorf("the target answered %v", c.Status)
 }
 
-// Close logs out.
-func (s *Session) Close(ctx context.Context) error {
-	if err := s.s.Logout(ctx); err != nil && !errors.Is(err, initiator.ErrClosed) {
-		return err
+// Close logs out. A session that was lost, or whose target does not agree, is
+// closed as well: its requests have ended.
+func (s *Session) Close(ctx context.Context) {
+	if err := s.s.Logout(ctx); err != nil {
+		s.s.Abort(err)
 	}
-	return nil
 }

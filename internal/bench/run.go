@@ -53,6 +53,9 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		cfg.Drain = time.Minute
 	}
 	cfg.MaxErrors = max(cfg.MaxErrors, 1)
+	if cfg.sleep == nil {
+		cfg.sleep = nap
+	}
 	r := newRun(cfg, off, places)
 	if cfg.Verify {
 		r.verify = newVerifier(off, places, cfg.Request, cfg.Volumes[0].Info().BlockSize, rand.Uint64())
@@ -151,9 +154,12 @@ func (r *run) pacer() {
 		case <-r.quit:
 			return
 		case s := <-r.pace:
-			t.Reset(max(s.due-time.Since(r.begin), 0))
+			t.Reset(max(s.due-time.Since(r.begin)-napLimit, 0))
 			select {
 			case <-t.C:
+				for d := s.due - time.Since(r.begin); d > 0; d = s.due - time.Since(r.begin) {
+					r.cfg.sleep(d)
+				}
 				s.resume()
 			case <-r.stop:
 				r.giveUp(s)
