@@ -20,6 +20,7 @@ type Proxy struct {
 	l       net.Listener
 	links   map[*link]bool
 	stalled bool
+	lossy   bool // what was held back for a connection that ended is lost
 	delay   time.Duration
 	closed  bool
 	total   int
@@ -47,6 +48,9 @@ type chunk struct {
 	due  time.Time
 	err  error
 }
+
+// ended reports whether f holds the end of its connection.
+func (f *flow) ended() bool { return len(f.queue) > 0 && f.queue[len(f.queue)-1].err != nil }
 
 // mostHeld bounds what one direction of a link holds back, in bytes.
 const mostHeld = 64 << 20
@@ -118,11 +122,24 @@ func (p *Proxy) Accept() error {
 }
 
 // Stall holds back everything that comes, also on new connections, until Resume. Nobody is told: to both ends the
-// other one is silent.
-func (p *Proxy) Stall() { p.set(func() { p.stalled = true }) }
+// other one is silent. What was held back is delivered then in any case.
+func (p *Proxy) Stall() { p.set(func() { p.stalled, p.lossy = true, false }) }
 
-// Resume ends Stall, and delivers what was held back.
-func (p *Proxy) Resume() { p.set(func() { p.stalled = false }) }
+// Silence is Stall as a firewall does it that drops packets: what was held back is delivered only where both ends are
+// still there, since nobody else would have sent it again.
+func (p *Proxy) Silence() { p.set(func() { p.stalled, p.lossy = true, true }) }
+
+// Resume ends Stall and Silence.
+func (p *Proxy) Resume() {
+	p.set(func() {
+		p.stalled = false
+		for k := range p.links {
+			if p.lossy && (k.there.ended() || k.its.ended()) {
+				k.reset()
+			}
+		}
+	})
+}
 
 // Delay makes every byte that comes from now on arrive so much later.
 func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
