@@ -17,13 +17,24 @@ func canonical[T message](t *testing.T, b []byte, parse func([]byte) (T, error))
 
 func FuzzMessages(f *testing.F) {
 	for _, m := range []message{
-		Greeting{Flags: FixedNewstyle}, ClientNoZeroes, OptionHeader{Option: OptGo, Length: 6},
-		OptionReply{Option: OptGo, Type: RepInfo, Length: 12}, ListEntry{Name: "db", Description: "a disk"},
-		ExportNameReply{Size: 512, Flags: FlagHasFlags}, InfoRequest{Export: "db", Infos: []InfoType{InfoBlockSize}},
-		Info{Type: InfoExport, Size: 512}, Info{Type: InfoBlockSize, MinBlock: 512}, Info{Type: InfoName, Text: "db"},
-		MetaQuery{Export: "db", Queries: []string{BaseAllocation}}, MetaContext{ID: 1, Name: BaseAllocation},
-		Request{Cmd: CmdWrite, Length: 512}, SimpleReply{Err: EIO}, Chunk{Type: ChunkNone, Flags: ChunkDone},
-		Hole{Offset: 512, Length: 512}, ErrorPayload{Err: EIO, Text: "x"}, BlockStatus{Context: 1, Extents: []Extent{{Length: 512}}},
+		Greeting{Flags: FixedNewstyle},
+		ClientNoZeroes,
+		OptionHeader{Option: OptGo, Length: 6},
+		OptionReply{Option: OptGo, Type: RepInfo, Length: 12},
+		ListEntry{Name: "db", Description: "a disk"},
+		ExportNameReply{Size: 512, Flags: FlagHasFlags},
+		InfoRequest{Export: "db", Infos: []InfoType{InfoBlockSize}},
+		Info{Type: InfoExport, Size: 512},
+		Info{Type: InfoBlockSize, MinBlock: 512},
+		Info{Type: InfoName, Text: "db"},
+		MetaQuery{Export: "db", Queries: []string{BaseAllocation}},
+		MetaContext{ID: 1, Name: BaseAllocation},
+		Request{Cmd: CmdWrite, Length: 512},
+		SimpleReply{Err: EIO},
+		Chunk{Type: ChunkNone, Flags: ChunkDone},
+		Hole{Offset: 512, Length: 512},
+		ErrorPayload{Err: EIO, Text: "x"},
+		BlockStatus{Context: 1, Extents: []Extent{{Length: 512}}},
 	} {
 		f.Add(m.Append(nil))
 	}

@@ -20,6 +20,9 @@ import (
 type conn struct {
 	s    *Server
 	gone chan struct{} // closed when the connection is over
+	// stall is how long the client may stop in the middle of a request, or take
+	// no replies; negative: for ever.
+	stall time.Duration
 
 	// What the handshake settled.
 	export     *export
@@ -55,7 +58,10 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{s: s, nc: nc, gone: make(chan struct{}), wake: make(chan struct{}, 1), blocking: make(chan *request)}
+	c := &conn{
+		s: s, nc: nc, stall: s.opt.StallTimeout,
+		gone: make(chan struct{}), wake: make(chan struct{}, 1), blocking: make(chan *request),
+	}
 	c.room = sync.NewCond(&c.mu)
 	return c
 }
@@ -79,10 +85,20 @@ func (c *conn) shut() {
 	defer c.mu.Unlock()
 	c.shutting = true
 	if !c.running {
-		_ = c.nc.Close()
+		c.hangUp()
 		return
 	}
 	c.stopIdle()
+}
+
+// hangUp closes the socket, without the farewell of TLS, which could wait for
+// the client. The caller holds c.mu.
+func (c *conn) hangUp() {
+	if t, ok := c.nc.(*tls.Conn); ok {
+		_ = t.NetConn().Close()
+		return
+	}
+	_ = c.nc.Close()
 }
 
 // stopIdle wakes the reader of a connection that is to end and has nothing
@@ -98,11 +114,7 @@ func (c *conn) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shutting, c.severed, c.broken = true, true, true
-	nc := c.nc
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn() // a farewell of TLS could wait for the client
-	}
-	_ = nc.Close()
+	c.hangUp()
 	c.room.Broadcast()
 }
 
@@ -167,7 +179,7 @@ func (c *conn) linger() {
 		return
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(time.Second))
-	_, _ = io.CopyN(io.Discard, c.nc, int64(c.s.opt.ConnMemory))
+	_, _ = io.CopyN(io.Discard, c.nc, c.s.opt.ConnMemory)
 }
 
 func isTimeout(err error) bool {

@@ -3,6 +3,7 @@ package nbdserver
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -56,7 +57,9 @@ func serve(t testing.TB, o Options) *world {
 	go func() { ended <- w.s.Serve(l) }()
 	t.Cleanup(func() {
 		w.close()
-		<-ended
+		if err := <-ended; !errors.Is(err, ErrClosed) {
+			t.Errorf("Serve: %v", err)
+		}
 	})
 	return w
 }
@@ -129,9 +132,10 @@ func (c *client) enter(name string) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if i.Type == nbd.InfoExport {
+		switch i.Type {
+		case nbd.InfoExport:
 			c.info = i
-		} else if i.Type == nbd.InfoBlockSize {
+		case nbd.InfoBlockSize:
 			c.block = i
 		}
 	}
@@ -157,7 +161,7 @@ func (c *client) read(n int) []byte {
 func (c *client) hungUp() {
 	c.t.Helper()
 	n, err := io.Copy(io.Discard, c.nc)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+	if isTimeout(err) {
 		c.t.Fatalf("the connection is still there, after %d bytes", n)
 	}
 }

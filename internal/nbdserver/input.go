@@ -56,6 +56,9 @@ func (c *conn) read(p []byte, midway bool) (int, error) {
 		c.hurry()
 	}
 	n, err := c.nc.Read(p)
+	if n == 0 && midway && isTimeout(err) && c.respite() {
+		n, err = c.nc.Read(p)
+	}
 	c.mu.Lock()
 	c.reading = true
 	c.mu.Unlock()
@@ -65,7 +68,7 @@ func (c *conn) read(p []byte, midway bool) (int, error) {
 // hurry sets the deadline for the rest of a request, anew as the client makes
 // headway.
 func (c *conn) hurry() {
-	stall := c.s.opt.StallTimeout
+	stall := c.stall
 	if stall < 0 {
 		return
 	}
@@ -77,6 +80,14 @@ func (c *conn) hurry() {
 	c.setReadDeadline(c.in.deadline)
 }
 
+// respite sets a short deadline after one has passed, and returns whether it
+// may be used: when this process stood still, the deadline has passed although
+// the data is there.
+func (c *conn) respite() bool {
+	c.in.deadline = time.Now().Add(time.Second)
+	return c.setReadDeadline(c.in.deadline)
+}
+
 // unhurried takes the deadline away: between requests a client may be idle.
 func (c *conn) unhurried() {
 	if !c.in.deadline.IsZero() {
@@ -85,14 +96,15 @@ func (c *conn) unhurried() {
 	}
 }
 
-// setReadDeadline leaves the one alone that ends the connection.
-func (c *conn) setReadDeadline(t time.Time) {
+// setReadDeadline leaves the one alone that ends the connection, and reports
+// whether there was none.
+func (c *conn) setReadDeadline(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.severed || c.deaf || c.shutting && c.inflight == 0 {
-		return
+		return false
 	}
-	_ = c.nc.SetReadDeadline(t)
+	return c.nc.SetReadDeadline(t) == nil
 }
 
 // receive reads n bytes into fresh buffers of l. What is there already is

@@ -57,7 +57,15 @@ func (c *conn) send(vec [][]byte) error {
 		c.extend()
 		if o.w == nil {
 			o.bufs = vec[:k]
-			if _, err := o.bufs.WriteTo(c.nc); err != nil {
+			_, err := o.bufs.WriteTo(c.nc)
+			if isTimeout(err) {
+				// This process may have stood still, see respite. What was written
+				// is no longer in bufs.
+				o.deadline = time.Now().Add(time.Second)
+				_ = c.nc.SetWriteDeadline(o.deadline)
+				_, err = o.bufs.WriteTo(c.nc)
+			}
+			if err != nil {
 				return err
 			}
 		} else {
@@ -77,7 +85,7 @@ func (c *conn) send(vec [][]byte) error {
 
 // extend gives the client time to take the next bytes.
 func (c *conn) extend() {
-	o, stall := &c.out, c.s.opt.StallTimeout
+	o, stall := &c.out, c.stall
 	if stall < 0 {
 		return
 	}

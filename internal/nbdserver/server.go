@@ -217,9 +217,10 @@ func (s *Server) forget(c *conn) {
 // simple replies, until the client disconnects (nil), Close or Remove (nil too)
 // or something fails. It closes nc. It is for the kernel's NBD driver, whose
 // netlink interface takes connected sockets together with the Size and Flags of
-// Export.
+// Export. The peer is trusted: StallTimeout does not apply.
 func (s *Server) ServeConn(nc net.Conn, export string) error {
 	c := newConn(s, nc)
+	c.stall = -1
 	defer nc.Close()
 	s.mu.Lock()
 	if s.closing {
