@@ -74,6 +74,9 @@ type Config struct {
 	// keep makes what keeps the session of a path; simulations put their own
 	// here.
 	keep func(cfg initiator.Config, up func(session), down func(session, error), failed func(error)) keeper
+	// noFence sends unanswered writes again without a fence: the test of the
+	// tests.
+	noFence bool
 }
 
 // The defaults of Config.

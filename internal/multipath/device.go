@@ -166,7 +166,7 @@ func (c *Config) settings() settings {
 	return settings{
 		policy: c.Policy, instance: san.Instance{Group: c.Group, Run: c.Run}, takeOver: c.TakeOver,
 		requests: mostRequests, paths: maxPaths, depth: c.QueueDepth, command: c.Command, queue: c.Queue,
-		quiesce: c.Quiesce, failback: c.Failback, check: c.Check,
+		quiesce: c.Quiesce, failback: c.Failback, check: c.Check, noFence: c.noFence,
 	}
 }
 

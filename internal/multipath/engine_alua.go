@@ -98,6 +98,9 @@ func (e *engine) groupsRead(p *route, ev *event) {
 			return
 		}
 		v, _, cause := judge(&ev.out)
+		if v == isDone {
+			return // the target has none any more: the last ones stay
+		}
 		if v == isAttention {
 			e.attention(p, ev.out.sense.ASC)
 		}

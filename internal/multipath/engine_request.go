@@ -7,7 +7,7 @@ import "sango/internal/block"
 type reqState struct {
 	next, prev *request
 
-	p      *route     // of the last send
+	p      *route    // of the last send
 	in     *instance // in flight: the session
 	sentAt instant
 	due    instant // in flight: of the answer; paused: of the end
