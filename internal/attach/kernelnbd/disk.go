@@ -80,7 +80,9 @@ func Start(ctx context.Context, dev block.Device, o Options) (*Disk, error) {
 		return nil, err
 	}
 	for _, c := range own {
-		d.conns[c] = struct{}{}
+		d.conns[c] = struct{}{} // all of them before the first one can end
+	}
+	for _, c := range own {
 		d.serving.Go(func() { d.serve(c) })
 	}
 	go func() {

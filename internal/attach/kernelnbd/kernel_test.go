@@ -125,9 +125,9 @@ func (k *kernel) kill(i int) {
 	k.mu.Lock()
 	_ = k.socks[i].Close()
 	k.socks[i] = nil
-	dead := k.dead
+	dead, index := k.dead, k.cfg.index
 	k.mu.Unlock()
-	dead(k.cfg.index)
+	dead(index)
 }
 
 // buried waits until the server has closed connection i, and marks it dead.
