@@ -146,7 +146,7 @@ func (v *verifier) unitAt(u []byte, at int64, gen uint32, either bool) error {
 	)
 	switch {
 	case gotMagic != magic:
-		return fmt.Errorf("offset %d: generation %d was written, and something else is there: %x...", at, gen, u[:16])
+		return fmt.Errorf("offset %d: generation %d was written, and something else is there, which begins with %x", at, gen, u[:16])
 	case binary.LittleEndian.Uint64(u[atSum:]) != uint64(sum(u)):
 		return fmt.Errorf("offset %d: the checksum is wrong; the block says that it is offset %d, generation %d", at, gotAt, gotGen)
 	case gotAt != uint64(at):
