@@ -82,6 +82,10 @@ clients: build ## qemu-img, qemu-io and the libiscsi tools against a running tar
 nbd: ## nbdinfo, nbdcopy, qemu-img, qemu-io, fio and nbd-client against the NBD server
 	$(GO) run ./test/nbd
 
+.PHONY: tgt
+tgt: ## our initiator against tgtd, a target that is not ours (as root)
+	$(GO) run ./test/tgt
+
 .PHONY: crash
 crash: build ## kill -9 under verified load, ROUNDS (50) times
 	$(GO) run ./test/crash -sango bin/sango -rounds $(ROUNDS)

@@ -38,8 +38,7 @@ func FuzzSession(f *testing.F) {
 		}()
 		_, _ = p.conn.Write(b)
 		p.conn.Close()
-		<-read
-		<-write
+		_, _ = <-read, <-write
 		<-s.Done()
 		<-drained
 	})

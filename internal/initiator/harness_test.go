@@ -15,7 +15,6 @@ import (
 
 	"sango/internal/block"
 	"sango/internal/block/mem"
-	"sango/internal/iscsi"
 	"sango/internal/lun"
 	"sango/internal/san"
 	"sango/internal/scsi"
@@ -182,17 +181,6 @@ func do(t testing.TB, s *Session, c *Command) {
 func write(t testing.TB, s *Session, lba int, data ...[]byte) {
 	t.Helper()
 	do(t, s, &Command{CDB: writeCDB(lba, length(data)/512), Attr: scsi.Simple, Out: data})
-}
-
-func read(t testing.TB, s *Session, lba, n int) []byte {
-	t.Helper()
-	b := make([]byte, n)
-	c := &Command{CDB: readCDB(lba, n/512), Attr: scsi.Simple, In: [][]byte{b}}
-	do(t, s, c)
-	if c.Got != n || c.Residual != (iscsi.Residual{}) {
-		t.Fatalf("%d of %d bytes, residual %+v", c.Got, n, c.Residual)
-	}
-	return b
 }
 
 // slow is a device that can be made to hold its requests.

@@ -118,7 +118,7 @@ func (k *Keeper) run(ctx context.Context) {
 		began := time.Now()
 		s, err := Login(ctx, cfg)
 		if err == nil {
-			err = k.serve(ctx, s)
+			k.serve(ctx, s)
 			if time.Since(began) > k.MaxWait {
 				wait = k.MinWait // it served for a while
 			}
@@ -135,7 +135,7 @@ func (k *Keeper) run(ctx context.Context) {
 }
 
 // serve is the life of one session.
-func (k *Keeper) serve(ctx context.Context, s *Session) error {
+func (k *Keeper) serve(ctx context.Context, s *Session) {
 	k.up(s)
 	k.set(s, nil)
 	select {
@@ -147,9 +147,7 @@ func (k *Keeper) serve(ctx context.Context, s *Session) error {
 	}
 	k.set(nil, s.Err())
 	<-s.Done()
-	err := s.Err()
-	k.down(s, err)
-	return err
+	k.down(s, s.Err())
 }
 
 // pause waits for wait times 0.5 to 1.5, or until Retry or Stop.

@@ -51,8 +51,10 @@ func (cfg *Config) check(discovery bool) error {
 		v   *time.Duration
 		def time.Duration
 	}{
-		{&cfg.LoginTimeout, DefaultLoginTimeout}, {&cfg.PingInterval, DefaultPingInterval},
-		{&cfg.PingTimeout, DefaultPingTimeout}, {&cfg.ManageTimeout, DefaultManageTimeout},
+		{&cfg.LoginTimeout, DefaultLoginTimeout},
+		{&cfg.PingInterval, DefaultPingInterval},
+		{&cfg.PingTimeout, DefaultPingTimeout},
+		{&cfg.ManageTimeout, DefaultManageTimeout},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def
@@ -67,10 +69,16 @@ func (cfg *Config) check(discovery bool) error {
 	if cfg.LoginTimeout < 0 || cfg.PingTimeout < 0 || cfg.ManageTimeout < 0 {
 		return &UsageError{"a time-out is negative"}
 	}
-	if cfg.Offers == nil {
-		o := iscsi.DefaultOffers()
-		cfg.Offers = &o
+	o := iscsi.DefaultOffers()
+	if cfg.Offers != nil {
+		o = *cfg.Offers
 	}
+	// A segment in the middle of data that needs padding is legal, but tgt pads
+	// it by overwriting what comes next. So there is none.
+	o.MaxRecv &^= 3
+	o.MaxBurstLength &^= 3
+	o.FirstBurstLength &^= 3
+	cfg.Offers = &o
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{}).DialContext
 	}

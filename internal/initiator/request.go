@@ -18,8 +18,7 @@ type request struct {
 	cmdSN  iscsi.CmdSN // that it carries
 	fn     iscsi.TaskFunction
 	lun    [8]byte
-	ref    *task // AbortTask: what is aborted,
-	refITT iscsi.ITT
+	refITT iscsi.ITT // AbortTask: what is aborted
 	sent   time.Time
 	timer  *time.Timer // ends the session
 	once   sync.Once
