@@ -28,7 +28,8 @@ type Options struct {
 	// Default 128.
 	Depth int
 	// ConnMemory is how many bytes of data the requests of one connection hold,
-	// at least MaxRequest. Default 64 MiB.
+	// at least MaxRequest; it is taken as the data comes. All connections together
+	// hold at most MaxConns times as much. Default 64 MiB.
 	ConnMemory int64
 	// HandshakeTimeout ends a connection that has not chosen its export until
 	// then, TLS included. Default 15 s.
