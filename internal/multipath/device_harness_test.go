@@ -65,6 +65,7 @@ type rig struct {
 	server  *target.Server
 	served  chan error
 	portals []target.PortalAddr
+	direct  []string // the portals without proxies
 }
 
 // size of the volume in most tests.
@@ -143,13 +144,14 @@ func (r *rig) serve() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.server, r.served = s, make(chan error, len(r.proxies))
+	r.server, r.served, r.direct = s, make(chan error, len(r.proxies)), nil
 	for i, p := range r.proxies {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		p.Retarget(l.Addr().String())
+		r.direct = append(r.direct, l.Addr().String())
 		go func() { r.served <- s.Serve(l, san.TPG(i+1)) }()
 	}
 }

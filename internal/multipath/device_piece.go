@@ -1,6 +1,8 @@
 package multipath
 
 import (
+	"errors"
+
 	"sango/internal/block"
 	"sango/internal/initiator"
 	"sango/internal/iscsi"
@@ -206,15 +208,15 @@ func (p *piece) short() bool {
 
 // failedCommand is the outcome of a command without SCSI status.
 func failedCommand(c *initiator.Command) outcome {
-	switch err := c.Err.(type) { //nolint:errorlint // these come as they are, on every command
-	case *initiator.LostError:
-	case *initiator.FailureError:
+	var failure *initiator.FailureError
+	var usage *initiator.UsageError
+	switch {
+	case errors.As(c.Err, &failure):
 		// Answered, so that it is over: like a command that was aborted.
 		sense := scsi.Sense{Key: scsi.AbortedCommand, ASC: scsi.ASCInternalTargetFailure}
-		return outcome{status: scsi.CheckConditionStatus, sense: sense, err: err}
-	case *initiator.UsageError:
-		sense := scsi.InvalidField(0, -1).Sense
-		return outcome{status: scsi.CheckConditionStatus, sense: sense, err: err}
+		return outcome{status: scsi.CheckConditionStatus, sense: sense, err: c.Err}
+	case errors.As(c.Err, &usage):
+		return outcome{status: scsi.CheckConditionStatus, sense: scsi.InvalidField(0, -1).Sense, err: c.Err}
 	}
 	return outcome{lost: true, sent: c.Sent, err: c.Err}
 }

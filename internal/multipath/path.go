@@ -52,7 +52,6 @@ type portal struct {
 	given  bool // by Config.URLs
 	keep   keeper
 	stop   sync.Once
-	gone   atomic.Bool // removed: nothing comes from it any more
 	live   atomic.Pointer[live]
 	refuse atomic.Bool // the last login was refused for good
 
