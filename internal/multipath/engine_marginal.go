@@ -90,7 +90,7 @@ func (e *engine) compare(p *route) {
 		if o == p || !o.usable() || o.access != p.access {
 			continue
 		}
-		if o.latAt > 0 && o.latAt+e.set.check >= e.now && (best == 0 || o.latency < best) {
+		if o.latAt > 0 && o.latAt+2*e.set.check >= e.now && (best == 0 || o.latency < best) {
 			best = o.latency
 		}
 		if o.checkLat > 0 && (bestCheck == 0 || o.checkLat < bestCheck) {

@@ -59,8 +59,10 @@ func judgeSense(s *scsi.Sense) (verdict, block.Class, error) {
 		return isAborted, 0, cause
 	}
 	switch s.Key {
-	case scsi.NoSense, scsi.RecoveredError:
+	case scsi.RecoveredError:
 		return isDone, 0, nil
+	case scsi.NoSense: // or sense data that was lost on its way: it may have been anything
+		return isAborted, block.Medium, cause
 	case scsi.UnitAttention:
 		return isAttention, 0, cause
 	case scsi.AbortedCommand:
