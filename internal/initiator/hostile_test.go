@@ -241,8 +241,8 @@ func TestEarlyResponseKeepsTheData(t *testing.T) {
 	p.respond(iscsi.SCSIResponse{ITT: c.ITT, StatSN: p.take(), Status: uint8(scsi.Busy)}, nil)
 	for range 7 {
 		select {
-		case <-ended:
-			t.Fatal("the command ended while its data was being sent")
+		case err := <-ended:
+			t.Fatal("the command ended while its data was being sent:", err)
 		default:
 		}
 		p.pdu(iscsi.OpDataOut)

@@ -54,13 +54,9 @@ func (s *Session) look() {
 	}}, 0)
 }
 
-// sendPing sends a NOP-Out, with s.mu held, which it releases. An answer that
-// does not come in limit ends the session, unless that is 0.
+// sendPing starts a NOP-Out, with s.mu held, which it releases.
 func (s *Session) sendPing(q *request, limit time.Duration) {
 	q.op = iscsi.OpNopOut
-	if limit == 0 {
-		limit = 1 << 62
-	}
 	s.start(q, limit, func(h *iscsi.BHS, itt iscsi.ITT) {
 		n := iscsi.NopOut{Immediate: true, ITT: itt, TTT: iscsi.NoTTT, CmdSN: s.cmdSN, ExpStatSN: s.expStatSN}
 		n.Put(h)

@@ -31,7 +31,9 @@ type request struct {
 // end ends the request. It is called without a lock held.
 func (q *request) end(result iscsi.TaskResult, err error) {
 	q.once.Do(func() {
-		q.timer.Stop()
+		if q.timer != nil {
+			q.timer.Stop()
+		}
 		q.result, q.err = result, err
 		if q.after != nil {
 			q.after(err)
@@ -41,11 +43,14 @@ func (q *request) end(result iscsi.TaskResult, err error) {
 }
 
 // start makes a task of q and queues its PDU, with s.mu held, which it
-// releases. put encodes it with the tag given.
+// releases. put encodes it with the tag given. An answer that does not come in
+// limit ends the session, unless that is 0.
 func (s *Session) start(q *request, limit time.Duration, put func(h *iscsi.BHS, itt iscsi.ITT)) {
 	q.done = make(chan struct{})
 	q.sent, q.cmdSN = time.Now(), s.cmdSN
-	q.timer = time.AfterFunc(limit, func() { s.fail(fmt.Errorf("%w: no answer to a %v in %v", ErrNoAnswer, q.op, limit)) })
+	if limit > 0 {
+		q.timer = time.AfterFunc(limit, func() { s.fail(fmt.Errorf("%w: no answer to a %v in %v", ErrNoAnswer, q.op, limit)) })
+	}
 	if s.err != nil {
 		lost := s.lost()
 		s.mu.Unlock()

@@ -287,3 +287,52 @@ func TestUsageErrors(t *testing.T) {
 		}
 	}
 }
+
+// tgt pads a segment by overwriting what follows it: none but the last of a
+// command may need padding.
+func TestDeclaredLengthsNeedNoPadding(t *testing.T) {
+	o := iscsi.DefaultOffers()
+	o.MaxRecv, o.MaxBurstLength, o.FirstBurstLength = 194873, 250845, 59045
+	x := start(t).login(func(c *Config) { c.Offers = &o })
+	if p := x.Params(); p.MaxRecv != 194872 || p.MaxBurstLength != 250844 || p.FirstBurstLength != 59044 {
+		t.Errorf("%+v", p)
+	}
+	if o.MaxRecv != 194873 {
+		t.Error("the caller's offers were changed")
+	}
+}
+
+// A long run of commands with small windows, deep queues and lost sessions
+// leaves every command answered once.
+func TestEveryCommandEndsOnce(t *testing.T) {
+	s := start(t, func(c *target.Config, _ *directory) { c.Window = 7 })
+	for round := range 20 {
+		x := s.login(func(c *Config) { c.QueueDepth = 1 + round })
+		const n = 200
+		var ended sync.WaitGroup
+		ended.Add(n)
+		counts := make([]int32, n)
+		for i := range n {
+			c := &Command{Attr: scsi.Simple, Done: func(*Command) {
+				counts[i]++
+				ended.Done()
+			}}
+			if i%2 == 0 {
+				c.CDB, c.Out = writeCDB(i*64, 64), [][]byte{make([]byte, 32<<10)}
+			} else {
+				c.CDB, c.In = readCDB(i*64, 64), [][]byte{make([]byte, 32<<10)}
+			}
+			x.Submit(c)
+			if i == 10*round {
+				go x.Drop(errors.New("test"))
+			}
+		}
+		ended.Wait()
+		<-x.Done()
+		for i, k := range counts {
+			if k != 1 {
+				t.Errorf("round %d: command %d ended %d times", round, i, k)
+			}
+		}
+	}
+}
