@@ -67,7 +67,7 @@ func number(x float64, digits int) string { return strconv.FormatFloat(x, 'f', d
 
 // benchTick is a line for each interval.
 func benchTick(s bench.Sample) string {
-	line := fmt.Sprintf("%6.0f s", s.Second)
+	line := fmt.Sprintf("%8.1f s", s.Second)
 	for _, d := range []struct {
 		name string
 		p    *bench.Point

@@ -19,7 +19,7 @@ type OriginatorConfig struct {
 	// CHAP is the account to prove; nil: none. Where it has a MutualUser or a
 	// MutualSecret, the target has to prove itself in turn.
 	CHAP       *san.CHAP
-	Algorithms []CHAPAlgorithm // that are offered, by preference; nil: all, the strongest first
+	Algorithms []CHAPAlgorithm // that are offered, by preference; nil: OriginCHAPAlgorithms
 	Challenger *Challenger     // nil: the one of the process
 	Offers     Offers
 	Instance   san.Instance // declared in a normal session unless zero
@@ -69,7 +69,7 @@ type Originator struct {
 // NewOriginator starts a login.
 func NewOriginator(cfg OriginatorConfig) *Originator {
 	if cfg.Algorithms == nil {
-		cfg.Algorithms = AllCHAPAlgorithms()
+		cfg.Algorithms = OriginCHAPAlgorithms()
 	}
 	if cfg.Challenger == nil {
 		cfg.Challenger = originChallenger()

@@ -213,6 +213,14 @@ func TestOriginatorCHAPRefused(t *testing.T) {
 	}
 }
 
+// tgt takes 7 for SHA-1, and chooses the first of 5 and 7 that it finds.
+func TestOriginatorOffersSHA256Last(t *testing.T) {
+	cfg := originConfig()
+	cfg.CHAP = &san.CHAP{User: "host", Secret: hostSecret}
+	s := newScript(t, NewOriginator(cfg))
+	s.step("0", "AuthMethod=CHAP", "0 CHAP_A=8,6,5,7")
+}
+
 // A target without secrets, which sends our own challenge of another
 // connection on to us, gets no answer to it.
 func TestOriginatorRefusesReflection(t *testing.T) {
@@ -221,17 +229,17 @@ func TestOriginatorRefusesReflection(t *testing.T) {
 	cfg.CHAP = &account
 	first := NewOriginator(cfg)
 	script := newScript(t, first)
-	script.step("0", "AuthMethod=CHAP", "0 CHAP_A=8,7,6,5")
+	script.step("0", "AuthMethod=CHAP", "0 CHAP_A=8,6,5,7")
 	challenge, _ := script.stepKeys("0", "CHAP_A=5 CHAP_I=1 CHAP_C=0x0102030405060708").Get(KeyCHAPChallenge)
 	if challenge == "" {
 		t.Fatal("no challenge")
 	}
 	second := newScript(t, NewOriginator(cfg))
-	second.step("0", "AuthMethod=CHAP", "0 CHAP_A=8,7,6,5")
+	second.step("0", "AuthMethod=CHAP", "0 CHAP_A=8,6,5,7")
 	second.fail("0", "CHAP_A=5 CHAP_I=1 CHAP_C="+challenge, "one of our challenges back")
 	// Nor does the same connection take its own.
 	third := newScript(t, NewOriginator(cfg))
-	third.step("0", "AuthMethod=CHAP", "0 CHAP_A=8,7,6,5")
+	third.step("0", "AuthMethod=CHAP", "0 CHAP_A=8,6,5,7")
 	third.fail("0", "CHAP_A=5 CHAP_I=1 CHAP_C="+challenge, "one of our challenges back")
 }
 
@@ -481,7 +489,7 @@ func TestOriginatorSecurityStage(t *testing.T) {
 	}
 	// T for the last of the exchange only.
 	s := newScript(t, NewOriginator(one))
-	s.step("0", begin, "0 CHAP_A=8,7,6,5")
+	s.step("0", begin, "0 CHAP_A=8,6,5,7")
 	s.stepKeys("0", challenge)
 	if !s.req.Transit || s.req.Next != Operational || len(s.text) != 2 {
 		t.Errorf("%+v %s", s.req, show(s.text))

@@ -12,6 +12,14 @@ import (
 // one that comes back over another connection is known again.
 var originChallenger = sync.OnceValue(NewChallenger)
 
+// OriginCHAPAlgorithms returns the algorithms that an initiator offers by
+// default. SHA-256 comes last, though not for its strength: tgt, and others of
+// its descent, take its number for SHA-1, and refuse the login once they have
+// chosen it.
+func OriginCHAPAlgorithms() []CHAPAlgorithm {
+	return []CHAPAlgorithm{CHAPSHA3256, CHAPSHA1, CHAPMD5, CHAPSHA256}
+}
+
 // authState is how far the initiator's security stage has come.
 type authState uint8
 
