@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"sango/internal/block"
 	"sango/internal/san"
 	"sango/internal/scsi"
 )
@@ -372,37 +371,6 @@ func (s *sim) command(sess *simSession, a action) {
 		s.reset(sess)
 	}
 }
-
-// transit is how long a message is on its way. Without FENCE the time from
-// sending to execution is bounded, or nothing would help.
-func (s *sim) transit() time.Duration {
-	if s.faults && s.chance(40) {
-		if s.o.fence {
-			return s.span(0, 12*time.Second)
-		}
-		return s.span(0, s.o.quiesce/2-time.Second)
-	}
-	return s.span(100*time.Microsecond, 2*ms)
-}
-
-// reset breaks the connection at both ends. What the target has decoded may
-// still be executed.
-func (s *sim) reset(sess *simSession) {
-	if s.chance(3) {
-		sess.open = false
-	} else {
-		s.after(s.span(0, 2*time.Second), func() { sess.open = false })
-	}
-	eng := s.eng
-	s.after(s.span(0, 20*ms), func() {
-		if s.eng == eng {
-			s.closeHost(sess, errors.New("connection reset"))
-		}
-	})
-}
-
-// opName names a request.
-func opName(b *block.Request) string { return fmt.Sprintf("%s at %d", b.Op, b.Off) }
 
 // pop takes the next event.
 func (s *sim) pop() simEvent { return heap.Pop(&s.todo).(simEvent) }

@@ -1,10 +1,12 @@
 package multipath
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"time"
 
+	"sango/internal/block"
 	"sango/internal/scsi"
 	"sango/internal/scsi/alua"
 )
@@ -96,6 +98,37 @@ func (t *simTarget) restart(i int, after time.Duration) {
 	}
 	s.after(after, func() { g.down = false })
 }
+
+// transit is how long a message is on its way. Without FENCE the time from
+// sending to execution is bounded, or nothing would help.
+func (s *sim) transit() time.Duration {
+	if s.faults && s.chance(40) {
+		if s.o.fence {
+			return s.span(0, 12*time.Second)
+		}
+		return s.span(0, s.o.quiesce/2-time.Second)
+	}
+	return s.span(100*time.Microsecond, 2*ms)
+}
+
+// reset breaks the connection at both ends. What the target has decoded may
+// still be executed.
+func (s *sim) reset(sess *simSession) {
+	if s.chance(3) {
+		sess.open = false
+	} else {
+		s.after(s.span(0, 2*time.Second), func() { sess.open = false })
+	}
+	eng := s.eng
+	s.after(s.span(0, 20*ms), func() {
+		if s.eng == eng {
+			s.closeHost(sess, errors.New("connection reset"))
+		}
+	})
+}
+
+// opName names a request.
+func opName(b *block.Request) string { return fmt.Sprintf("%s at %d", b.Op, b.Off) }
 
 // arrive takes a command from the network: it is executed now, or waits in a
 // queue.
