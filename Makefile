@@ -60,7 +60,7 @@ race: ## unit tests under the race detector, with buffers poisoned on release (S
 
 .PHONY: histories
 histories: ## 10,000 random histories of the multipath engine against a model, from SEED (1)
-	$(GO) test -count=1 -v -run 'TestHistories' ./internal/multipath -histories 10000 -seed $(or $(SEED),1)
+	$(GO) test -count=1 -v -run 'Histories' ./internal/multipath -histories 10000 -seed $(or $(SEED),1)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10m) each
