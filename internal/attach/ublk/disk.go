@@ -27,8 +27,11 @@ type Disk struct {
 
 	queues  []*queue
 	serving sync.WaitGroup // goroutines of queues
-	char    int
-	work    chan *slot // what would block a queue
+	ready   chan error     // queues tell how far they are
+	begin   chan struct{}  // closed when they may use char
+	started bool           // begin is closed
+	char    int            // /dev/ublkcN
+	work    chan *slot     // what would block a queue
 	workers sync.WaitGroup
 	refuse  atomic.Bool   // requests fail at once
 	ended   chan struct{} // closed when nothing is served any more
@@ -62,7 +65,7 @@ func start(ctx context.Context, dev block.Device, opt Options, mask uint64) (_ *
 	if err != nil {
 		return nil, err
 	}
-	d := &Disk{dev: dev, opt: opt, log: opt.Logger, ctl: ctl, char: -1, ended: make(chan struct{}), async: dev.Info().Caps.Async}
+	d := &Disk{dev: dev, opt: opt, log: opt.Logger, ctl: ctl, char: -1, begin: make(chan struct{}), ended: make(chan struct{}), async: dev.Info().Caps.Async}
 	if opt.Recover {
 		err = d.recover(ctx)
 	} else {
@@ -71,9 +74,10 @@ func start(ctx context.Context, dev block.Device, opt Options, mask uint64) (_ *
 	if err != nil {
 		return nil, errors.Join(err, ctl.close())
 	}
-	d.log = d.log.With("disk", d.Path())
+	mine.Store(d.info.DevID, d)
 	go func() {
 		defer close(d.ended)
+		defer mine.Delete(d.info.DevID)
 		if err := d.release(); err != nil {
 			d.log.Error("give up a disk", "err", err)
 		}
@@ -103,14 +107,16 @@ func (d *Disk) create(ctx context.Context, mask uint64) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			d.leave()
-			err = errors.Join(err, d.release(), d.remove(context.WithoutCancel(ctx)))
+			err = errors.Join(err, d.giveUp(), d.remove(context.WithoutCancel(ctx)))
 		}
 	}()
 	if err := d.ctl.setParams(ctx, d.info.DevID, params(d.dev.Info(), &d.opt)); err != nil {
 		return fmt.Errorf("set the parameters of %s: %w", d.Path(), err)
 	}
-	if err := d.openQueues(ctx); err != nil {
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	if err := d.fetch(ctx); err != nil {
 		return err
 	}
 	// The kernel reads the partition table before the command ends: when nobody waits any more, such reads fail.
@@ -135,19 +141,11 @@ func (d *Disk) hurry() {
 	}
 }
 
-// openQueues opens the file of the disk and begins to fetch requests on all queues.
-func (d *Disk) openQueues(ctx context.Context) (err error) {
-	name := fmt.Sprintf(uapi.CharPath, d.info.DevID)
-	err = poll(ctx, 10*time.Second, func() (bool, error) {
-		d.char, err = unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		return !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY), err // it takes devtmpfs or udev a moment
-	})
-	if err != nil {
-		d.char = -1
-		return fmt.Errorf("open %s: %w", name, err)
-	}
+// prepare gets all that serving takes, but for the disk's file.
+func (d *Disk) prepare() (err error) {
+	d.log = d.log.With("disk", d.Path())
 	for i := range d.info.Queues {
-		q := &queue{disk: d, id: i, char: d.char, userCopy: d.info.Flags&uapi.FeatureUserCopy != 0}
+		q := &queue{disk: d, id: i, userCopy: d.info.Flags&uapi.FeatureUserCopy != 0}
 		if q.event, err = uapi.NewEvent(); err != nil {
 			return err
 		}
@@ -163,20 +161,41 @@ func (d *Disk) openQueues(ctx context.Context) (err error) {
 			})
 		}
 	}
-	ready := make(chan error, len(d.queues))
+	d.ready = make(chan error, 2*len(d.queues))
 	for _, q := range d.queues {
 		d.serving.Add(1)
 		go onOwnThread(func() {
 			defer d.serving.Done()
-			if err := q.run(ready); err != nil {
+			if err := q.run(d.ready); err != nil {
 				d.fail(err)
 			}
 		})
 	}
+	return d.awaitQueues()
+}
+
+func (d *Disk) awaitQueues() (err error) {
 	for range d.queues {
-		err = errors.Join(err, <-ready)
+		err = errors.Join(err, <-d.ready)
 	}
 	return err
+}
+
+// fetch opens the file of the disk and has requests fetched on all queues.
+func (d *Disk) fetch(ctx context.Context) error {
+	name := fmt.Sprintf(uapi.CharPath, d.info.DevID)
+	fd := -1
+	err := poll(ctx, 10*time.Second, func() (_ bool, err error) {
+		fd, err = unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		return !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY), err // it takes devtmpfs or udev a moment
+	})
+	if err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	d.char = fd
+	d.started = true
+	close(d.begin)
+	return d.awaitQueues()
 }
 
 // fail ends serving because of err; the disk stays for recovery.
@@ -193,6 +212,15 @@ func (d *Disk) leave() {
 			d.log.Error("wake a queue", "err", err)
 		}
 	}
+}
+
+// giveUp ends what a Start that failed has begun.
+func (d *Disk) giveUp() error {
+	d.leave()
+	if !d.started {
+		close(d.begin)
+	}
+	return d.release()
 }
 
 // release waits for the end of all queues and gives up what they shared.

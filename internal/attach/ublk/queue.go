@@ -16,7 +16,6 @@ import (
 type queue struct {
 	disk     *Disk
 	id       uint16
-	char     int // /dev/ublkcN
 	userCopy bool
 	ring     *uapi.Ring
 	event    *uapi.Event // wakes serve
@@ -55,21 +54,27 @@ func onOwnThread(f func()) {
 	runtime.UnlockOSThread()
 }
 
-// run is the queue's life. It tells ready once, when all requests have been fetched or can't be, and returns when
-// nothing uses the queue any more.
+// run is the queue's life. It tells ready when all is there that can be had without the disk's file, then waits for
+// Disk.begin, and tells ready again when all requests are fetched or can't be. It returns when nothing uses the queue any
+// more.
 func (q *queue) run(ready chan<- error) (err error) {
-	err = q.open()
-	if err == nil {
-		err = q.fetch()
-	}
+	err = q.prepare()
 	ready <- err
+	if err == nil {
+		<-q.disk.begin
+		if q.leaving() {
+			return q.close()
+		}
+		err = q.fetch()
+		ready <- err
+	}
 	if err == nil {
 		err = q.serve()
 	}
 	return errors.Join(err, q.close())
 }
 
-func (q *queue) open() error {
+func (q *queue) prepare() error {
 	// Memory that this thread needs in the kernel must not be had by writing to this very disk.
 	if err := unix.Prctl(unix.PR_SET_IO_FLUSHER, 1, 0, 0, 0); err != nil {
 		q.disk.log.Warn("a queue may wait for its own disk when memory is short: it takes CAP_SYS_RESOURCE to say that it must not", "err", err)
@@ -91,13 +96,8 @@ func (q *queue) open() error {
 		s.q, s.tag, s.buf = q, uint16(i), q.mem[i*size:(i+1)*size:(i+1)*size]
 	}
 	q.done, q.spare = make([]uint16, 0, depth), make([]uint16, 0, depth)
-	if q.descs, err = uapi.MapDescs(q.char, q.id, depth); err != nil {
-		return err
-	}
-	if q.ring, err = setupRing(uint32(depth) + 1); err != nil {
-		return err
-	}
-	return q.ring.UseFile(q.char)
+	q.ring, err = setupRing(uint32(depth) + 1)
+	return err
 }
 
 // setupRing makes the ring of a queue, in the cheapest way that the kernel knows.
@@ -115,7 +115,13 @@ func setupRing(entries uint32) (r *uapi.Ring, err error) {
 }
 
 // fetch asks the driver for a request on each tag.
-func (q *queue) fetch() error {
+func (q *queue) fetch() (err error) {
+	if q.descs, err = uapi.MapDescs(q.disk.char, q.id, len(q.slots)); err != nil {
+		return err
+	}
+	if err := q.ring.UseFile(q.disk.char); err != nil {
+		return err
+	}
 	if err := q.event.Put(q.ring, userEvent); err != nil {
 		return err
 	}
@@ -247,6 +253,12 @@ func (q *queue) leave() error {
 	return q.event.Wake()
 }
 
+func (q *queue) leaving() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.quit
+}
+
 // close gives everything up; the driver learns by the end of the ring that nobody serves the queue any more. It waits
 // for requests that are still with the device, for they use the buffers.
 func (q *queue) close() error {
@@ -274,7 +286,7 @@ func (q *queue) copy(s *slot, call func(int, []byte, int64) (int, error)) error 
 	b := s.vec[0]
 	off := uapi.CopyOffset(q.id, s.tag)
 	for len(b) > 0 {
-		n, err := call(q.char, b, off)
+		n, err := call(q.disk.char, b, off)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:

@@ -3,6 +3,7 @@ package ublk
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"runtime"
 	"sync"
@@ -171,4 +172,27 @@ func TestPoll(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A disk that fails to start gives up queues that wait for its file, and those that did not get so far.
+func TestGiveUpBeforeTheFileIsOpen(t *testing.T) {
+	for _, depth := range []uint16{8, 0} { // io_uring and mmap refuse 0 bytes
+		d := &Disk{
+			log: slog.Default(), char: -1, begin: make(chan struct{}), ended: make(chan struct{}),
+			info: uapi.DevInfo{Queues: 3, Depth: depth, MaxIOBytes: 4096},
+		}
+		d.opt.fill()
+		if err := d.prepare(); (err != nil) != (depth == 0) {
+			t.Fatalf("depth %d: %v", depth, err)
+		}
+		if err := d.giveUp(); err != nil {
+			t.Error(err)
+		}
+		for _, q := range d.queues {
+			if q.asleep {
+				t.Error("a queue that is gone would be woken")
+			}
+		}
+		d.leave() // wakes nobody
+	}
 }

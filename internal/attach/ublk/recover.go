@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,11 @@ func served(id uint32, pid int32) error {
 }
 
 // dying is how long a process that has been killed may look alive.
-const dying = 2 * time.Second
+const dying = 3 * time.Second
+
+// mine are the disks that this process serves: that the driver names it as the server of another one only means that it
+// has left that one a moment ago.
+var mine sync.Map // uint32 → *Disk
 
 // recover takes over the disk of a dead process.
 func (d *Disk) recover(ctx context.Context) (err error) {
@@ -38,6 +43,16 @@ func (d *Disk) recover(ctx context.Context) (err error) {
 	if err := same(info, &p); err != nil {
 		return fmt.Errorf("ublk disk %d: %w", id, err)
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.giveUp())
+		}
+	}()
+	// All that may be missing is got before: a recovery that ends half way leaves the disk in a state in which some
+	// kernels must not begin another one.
+	if err := d.prepare(); err != nil {
+		return err
+	}
 	// Busy until the dead process' rings and files are gone.
 	err = poll(ctx, d.opt.Patience, func() (bool, error) {
 		err := d.ctl.call(ctx, uapi.CmdStartRecovery, id, 0, 0, nil, nil)
@@ -49,13 +64,9 @@ func (d *Disk) recover(ctx context.Context) (err error) {
 	case err != nil:
 		return fmt.Errorf("recover ublk disk %d: %w", id, err)
 	}
-	defer func() {
-		if err != nil {
-			d.leave()
-			err = errors.Join(err, d.release())
-		}
-	}()
-	if err := d.openQueues(ctx); err != nil {
+	// From here on ctx does not matter: it is a matter of milliseconds.
+	ctx = context.WithoutCancel(ctx)
+	if err := d.fetch(ctx); err != nil {
 		return err
 	}
 	if err := d.ctl.call(ctx, uapi.CmdEndRecovery, id, uint64(os.Getpid()), 0, nil, nil); err != nil {
@@ -79,6 +90,10 @@ func (d *Disk) awaitOrphan(ctx context.Context, id uint32) error {
 			return true, nil
 		case info.State == uapi.StateDead:
 			return true, fmt.Errorf("ublk disk %d was stopped: delete it and attach the volume anew", id)
+		case int(info.PID) == os.Getpid():
+			if _, ok := mine.Load(id); ok {
+				return true, served(id, info.PID)
+			}
 		case alive(int(info.PID)):
 			return time.Since(begin) > dying, served(id, info.PID)
 		}
