@@ -281,3 +281,42 @@ func TestTargetAsksForLogout(t *testing.T) {
 		t.Error(s.Err())
 	}
 }
+
+// A target that does not know a command which it did not answer may still
+// execute it: the command ends with its answer, or with the session.
+func TestAbortOfAnUnknownTaskWaitsForItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := paired(t, iscsi.DefaultLimits(), func(c *Config) { c.ManageTimeout = someTime })
+		for _, answer := range []bool{true, false} {
+			c, ended := submit(s, true, 512)
+			cmd, _ := p.command()
+			aborted := make(chan error)
+			go func() { aborted <- s.AbortCommand(t.Context(), c) }()
+			p.pdu(iscsi.OpTaskRequest)
+			r, err := iscsi.ParseTaskRequest(&p.h)
+			if err != nil || r.RefTag != cmd.ITT || r.RefCmdSN != cmd.CmdSN {
+				t.Errorf("%+v %v", r, err)
+			}
+			var h iscsi.BHS
+			a := iscsi.TaskResponse{Result: iscsi.TaskNoSuchTask, ITT: r.ITT, StatSN: p.take(), ExpCmdSN: p.cmdSN, MaxCmdSN: p.cmdSN + 15}
+			a.Put(&h)
+			p.send(&h, nil)
+			if err := <-aborted; err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			select {
+			case err := <-ended:
+				t.Errorf("the command ended with %v", err)
+			default:
+			}
+			if answer {
+				p.good(cmd.ITT)
+			}
+			if err := <-ended; answer && err != nil || !answer && !errors.Is(err, ErrNoAnswer) {
+				t.Error(err)
+			}
+		}
+		<-s.Done()
+	})
+}

@@ -121,7 +121,7 @@ func (s *Session) requestResponse() error {
 // abortAffected ends the commands that a task management request ended, with
 // s.mu held: those of before it in the order of CmdSN (RFC 7143 §4.2.3.3).
 func (s *Session) abortAffected(q *request, result iscsi.TaskResult) error {
-	if result != iscsi.TaskComplete && (q.fn != iscsi.AbortTask || result != iscsi.TaskNoSuchTask) {
+	if result != iscsi.TaskComplete {
 		return nil
 	}
 	for slot := range s.tasks {
@@ -209,9 +209,10 @@ func (s *Session) Manage(ctx context.Context, f iscsi.TaskFunction, lun [8]byte)
 
 // AbortCommand ends c, which was submitted, with ErrAborted: at once where it
 // was not sent yet, else by ABORT TASK. When it returns without an error c has
-// ended, that way or because it was answered first, and Done was called or is
-// about to be. An error says that c is still under way, which only a ctx that
-// ends does: the session does not wait for ever for the target.
+// ended, that way or because it was answered first, or ends in ManageTimeout
+// where the target says that it does not know it. An error says that c is still
+// under way, which only a ctx that ends does: the session does not wait for
+// ever for the target.
 func (s *Session) AbortCommand(ctx context.Context, c *Command) error {
 	s.mu.Lock()
 	if s.waiting.remove(c) {
@@ -253,7 +254,18 @@ func (s *Session) AbortCommand(ctx context.Context, c *Command) error {
 		return err
 	case err != nil:
 		s.fail(fmt.Errorf("ABORT TASK: %w", err))
-	case result != iscsi.TaskComplete && result != iscsi.TaskNoSuchTask:
+	case result == iscsi.TaskNoSuchTask:
+		// It was answered before this. tgt says so as well of a command that it
+		// still gathers data for, and executes it later.
+		time.AfterFunc(s.cfg.ManageTimeout, func() {
+			s.mu.Lock()
+			open := t.cmd == c && t.use == use && !t.answered
+			s.mu.Unlock()
+			if open {
+				s.fail(fmt.Errorf("%w: it does not know a command that it did not answer", ErrNoAnswer))
+			}
+		})
+	case result != iscsi.TaskComplete:
 		s.fail(fmt.Errorf("the target refused ABORT TASK: result %d", uint8(result)))
 	}
 	return nil

@@ -286,7 +286,11 @@ func (c *client) abort() error {
 		var all sync.WaitGroup
 		for k := range workers {
 			all.Go(func() {
-				r := &initiator.Command{LUN: disk, Attr: scsi.Simple, CDB: rw(0x28, 0, 1<<20), In: [][]byte{make([]byte, 1<<20)}}
+				data := [][]byte{make([]byte, 1<<20)}
+				r := &initiator.Command{LUN: disk, Attr: scsi.Simple, CDB: rw(0x28, 0, 1<<20), In: data}
+				if k%2 == 0 {
+					r = &initiator.Command{LUN: disk, Attr: scsi.Simple, CDB: rw(0x2a, k*4096, 1<<20), Out: data}
+				}
 				for range rounds {
 					ctx, cancel := context.WithTimeout(c.ctx, time.Duration(rand.IntN(5000))*time.Microsecond)
 					err := s.Do(ctx, r)
