@@ -29,7 +29,7 @@ type Device struct {
 	gauge block.Gauge
 	shape atomic.Pointer[shape] // nil until the first path has told
 	known atomic.Pointer[facts] // what names the volume, by the first path
-	dirty atomic.Bool           // something was written since the last flush
+	dirty atomic.Bool           // something was written
 
 	mu      sync.Mutex // guards the engine and the fields up to the blank line
 	eng     *engine
@@ -212,7 +212,6 @@ func (d *Device) Submit(r *block.Request) {
 	}
 	switch {
 	case r.Op == block.OpFlush:
-		d.dirty.Store(false)
 	case r.Len == 0:
 		r.End(nil)
 		d.gauge.Leave()

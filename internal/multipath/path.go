@@ -106,7 +106,7 @@ func (d *Device) dialing(u initiator.URL) initiator.Config {
 	c := initiator.Config{
 		Initiator: san.InitiatorPort{Name: d.cfg.Initiator}, Alias: d.cfg.Alias, Portal: u.Host,
 		Algorithms: d.cfg.Algorithms, Offers: d.cfg.Offers, LoginTimeout: d.cfg.LoginTimeout,
-		PingInterval: d.cfg.PingInterval, PingTimeout: d.cfg.PingTimeout, QueueDepth: d.cfg.QueueDepth,
+		PingInterval: d.cfg.PingInterval, PingTimeout: d.cfg.PingTimeout, ManageTimeout: d.cfg.LoginTimeout, QueueDepth: d.cfg.QueueDepth,
 		Dial: d.cfg.Dial, Logger: d.log, Event: d.async,
 	}
 	if u.User != "" || d.cfg.MutualUser != "" {
