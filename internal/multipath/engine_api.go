@@ -1,6 +1,8 @@
 package multipath
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"sango/internal/block"
@@ -237,6 +239,16 @@ func (s PathState) String() string {
 
 // MarshalText implements encoding.TextMarshaler.
 func (s PathState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *PathState) UnmarshalText(b []byte) error {
+	i := slices.Index(pathStateNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("path state %q is unknown", b)
+	}
+	*s = PathState(i)
+	return nil
+}
 
 // pathView is what the engine knows of a path.
 type pathView struct {

@@ -1,0 +1,214 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+
+	"sango/internal/attach/kernelnbd"
+	"sango/internal/attach/ublk"
+	"sango/internal/block"
+	"sango/internal/nbdserver"
+	"sango/internal/san"
+)
+
+// frontend is what applications use of an attachment.
+type frontend interface {
+	// place returns the path of the disk and its number, or that of the socket.
+	place() (device string, id int, socket string)
+	// resize tells who can be told that the volume has another size.
+	resize(ctx context.Context, size int64) error
+	// wait returns when it serves no more: nil after stop.
+	wait() error
+	// stop ends it and leaves nothing. It fails with san.ErrRefused, and serves
+	// on, while the disk is in use, unless force is set.
+	stop(ctx context.Context, force bool) error
+}
+
+// startFrontend makes the frontend of o over dev, or takes over the disk that
+// st names.
+func startFrontend(ctx context.Context, o *Options, st *State, dev block.Device, recover, locked bool) (frontend, error) {
+	switch o.As {
+	case AsUblk:
+		opt := ublk.Options{ID: ublk.Any, Queues: o.Queues, Depth: o.Depth, ReadOnly: o.ReadOnly, Lock: locked, Logger: o.Logger}
+		if recover {
+			opt.ID, opt.Recover = st.Device, true
+			d, err := ublk.Start(ctx, dev, opt)
+			if !errors.Is(err, ublk.ErrGone) {
+				return ublkFrontend(d, err)
+			}
+			o.Logger.Warn("the disk that the last process left is gone; a new one is made", "id", st.Device)
+			opt.ID, opt.Recover = ublk.Any, false
+		}
+		return ublkFrontend(ublk.Start(ctx, dev, opt))
+	case AsNBD:
+		opt := kernelnbd.Options{Index: kernelnbd.Any, Connections: connections(o.Queues, st.Connections), Backend: backend(st), ReadOnly: o.ReadOnly, Logger: o.Logger}
+		if recover {
+			opt.Index, opt.Recover = st.Device, true
+		}
+		d, err := kernelnbd.Start(ctx, dev, opt)
+		if err != nil {
+			return nil, err
+		}
+		return &nbdDisk{d}, nil
+	}
+	return startSocket(o, dev)
+}
+
+func ublkFrontend(d *ublk.Disk, err error) (frontend, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &ublkDisk{d}, nil
+}
+
+// backend tells the NBD disk of an attachment from others.
+func backend(st *State) string { return fmt.Sprintf("sango-%016x", st.Group) }
+
+// errDiskInUse says that a disk can't be taken away.
+func errDiskInUse(path string) error {
+	return san.Errorf(san.ErrRefused, "%s is in use: unmount it, or end what holds it; 'sango detach --force' takes it away nevertheless, and what was not written is lost", path)
+}
+
+// ublkDisk is a frontend.
+type ublkDisk struct{ d *ublk.Disk }
+
+func (u *ublkDisk) place() (string, int, string)              { return u.d.Path(), u.d.ID(), "" }
+func (u *ublkDisk) resize(ctx context.Context, n int64) error { return u.d.Resize(ctx, n) }
+func (u *ublkDisk) wait() error                               { return u.d.Wait() }
+
+func (u *ublkDisk) stop(ctx context.Context, force bool) error {
+	err := u.d.Stop(ctx)
+	if !errors.Is(err, ublk.ErrInUse) {
+		return err
+	}
+	if !force {
+		return errDiskInUse(u.d.Path())
+	}
+	if err := u.d.Abandon(); err != nil {
+		return err
+	}
+	return ublk.Remove(ctx, u.d.ID())
+}
+
+// nbdDisk is a frontend.
+type nbdDisk struct{ d *kernelnbd.Disk }
+
+func (n *nbdDisk) place() (string, int, string)               { return n.d.Path(), n.d.ID(), "" }
+func (n *nbdDisk) resize(_ context.Context, size int64) error { return n.d.Resize(size) }
+func (n *nbdDisk) wait() error                                { return n.d.Wait() }
+
+func (n *nbdDisk) stop(ctx context.Context, force bool) error {
+	if !force && held(n.d.Path()) {
+		return errDiskInUse(n.d.Path())
+	}
+	return n.d.Stop(ctx)
+}
+
+// connections returns how many connections the disk was made with: a recovery
+// needs the same number.
+func connections(asked, before int) int {
+	switch {
+	case before > 0:
+		return before
+	case asked > 0:
+		return asked
+	}
+	return min(4, runtime.NumCPU())
+}
+
+// held reports whether something holds a block device exclusively: a mounted
+// filesystem, another driver, a program that asked for that.
+func held(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_EXCL, 0)
+	if err == nil {
+		f.Close()
+	}
+	return errors.Is(err, syscall.EBUSY)
+}
+
+// socketServer is a frontend.
+type socketServer struct {
+	srv  *nbdserver.Server
+	name string
+	path string
+	done chan struct{} // closed when Serve has returned
+	err  error         // of Serve; read after done
+}
+
+// startSocket serves dev on the socket of o, as the default export and by the
+// name of the attachment.
+func startSocket(o *Options, dev block.Device) (frontend, error) {
+	l, err := listen(o.SocketPath)
+	if err != nil {
+		return nil, err
+	}
+	s := &socketServer{
+		srv:  nbdserver.New(nbdserver.Options{Depth: o.Depth, Logger: o.Logger}),
+		name: o.Name, path: o.SocketPath, done: make(chan struct{}),
+	}
+	if err := s.srv.Add(o.Name, dev, nbdserver.ExportOptions{Description: o.Source.String(), ReadOnly: o.ReadOnly, Default: true}); err != nil {
+		l.Close()
+		return nil, err
+	}
+	go func() {
+		defer close(s.done)
+		if err := s.srv.Serve(l); !errors.Is(err, nbdserver.ErrClosed) {
+			s.err = err
+		}
+	}()
+	return s, nil
+}
+
+// listen listens on a unix socket for its owner alone. A socket that nobody
+// listens on is replaced.
+func listen(path string) (net.Listener, error) {
+	st, err := os.Lstat(path)
+	if err == nil {
+		if st.Mode()&os.ModeSocket == 0 {
+			return nil, san.Errorf(san.ErrRefused, "%s exists and is not a socket; name another path, or remove it", path)
+		}
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+			return nil, san.Errorf(san.ErrRefused, "another process listens on %s; end it, or name another path", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, san.Errorf(san.ErrRefused, "the socket %s that a dead process left can't be removed: %v", path, err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, san.Errorf(san.ErrRefused, "socket %s: %v; name a path in a directory that exists and is writable", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("socket %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func (s *socketServer) place() (string, int, string) { return "", noDevice, s.path }
+
+// resize has nobody to tell: NBD has no message for it, and requests are
+// checked against the size of the moment.
+func (s *socketServer) resize(context.Context, int64) error {
+	_, err := s.srv.Resized(s.name)
+	return err
+}
+
+func (s *socketServer) wait() error {
+	<-s.done
+	return s.err
+}
+
+// stop ends the clients' connections: nobody can tell whether an NBD client is
+// in the middle of something.
+func (s *socketServer) stop(ctx context.Context, _ bool) error {
+	err := s.srv.Close(ctx)
+	<-s.done
+	return err
+}

@@ -1,0 +1,103 @@
+package attach
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"sango/internal/block"
+	"sango/internal/iscsi"
+	"sango/internal/multipath"
+	"sango/internal/san"
+)
+
+// Options say what to attach, and how.
+type Options struct {
+	Dir    Dir
+	Name   string // "": Source.Name
+	Source Source
+	As     string // AsUblk, AsNBD, AsSocket
+
+	Initiator string    // iSCSI name; "": that of the host directory
+	CHAP      *san.CHAP // account of the URLs that have none; its mutual half is asked of every target
+	Policy    multipath.Policy
+	Queue     time.Duration // how long requests wait without any path; 0: 60 s, below 0: for ever
+	Discover  bool          // the other portals of the target become paths too
+
+	ReadOnly   bool
+	Queues     int    // of a ublk disk, or connections of an NBD disk; 0: the frontend's default
+	Depth      int    // requests in flight of one of these; 0: the frontend's default
+	SocketPath string // AsSocket: where to listen
+
+	ReadyFile string // appears, by rename, when the attachment serves, and goes with it; holds Info
+	// StartTime bounds how long a first start waits for a path; 0: 60 s. One that
+	// takes a disk over waits as long as the disk does.
+	StartTime time.Duration
+	// Settings is the caller's, to tell by the status whether a running attachment
+	// is what it would start.
+	Settings string
+	Version  string
+
+	// OpenVolume opens the source volume:NAME.
+	OpenVolume func(ctx context.Context, name string, readOnly bool) (block.Device, error)
+	Logger     *slog.Logger // nil: slog.Default()
+}
+
+const defaultStart = time.Minute
+
+// complete checks o and fills in the defaults.
+func (o *Options) complete() error {
+	if o.Name == "" {
+		o.Name = o.Source.Name()
+	}
+	if o.StartTime == 0 {
+		o.StartTime = defaultStart
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.Logger = o.Logger.With("attachment", o.Name)
+	if err := checkName(o.Name); err != nil {
+		return err
+	}
+	if o.Initiator != "" {
+		if err := iscsi.CheckName(o.Initiator); err != nil {
+			return san.Errorf(san.ErrInvalid, "initiator name: %v", err)
+		}
+	}
+	if o.CHAP != nil {
+		if len(o.Source.URLs) == 0 {
+			return san.Errorf(san.ErrInvalid, "a CHAP account is for iscsi:// sources; leave it out")
+		}
+		if err := o.CHAP.Check(); err != nil {
+			return err
+		}
+	}
+	if o.Queues < 0 || o.Queues > 64 || o.Depth < 0 || o.Depth > 4096 {
+		return san.Errorf(san.ErrInvalid, "%d queues of %d requests: use 1 to 64 queues of 1 to 4096", o.Queues, o.Depth)
+	}
+	switch o.As {
+	case AsUblk, AsNBD:
+		if o.SocketPath != "" {
+			return san.Errorf(san.ErrInvalid, "a socket path goes with the frontend socket only")
+		}
+	case AsSocket:
+		if o.SocketPath == "" {
+			return san.Errorf(san.ErrInvalid, "which socket? name its path with --socket")
+		}
+		abs, err := filepath.Abs(o.SocketPath)
+		if err != nil {
+			return san.Errorf(san.ErrInvalid, "socket %s: %v", o.SocketPath, err)
+		}
+		if o.SocketPath = abs; len(abs) > maxSocketPath {
+			return san.Errorf(san.ErrInvalid, "socket %s: its path has %d bytes, a socket's has at most %d", abs, len(abs), maxSocketPath)
+		}
+	default:
+		return san.Errorf(san.ErrInvalid, "frontend %q: use ublk, nbd or socket", o.As)
+	}
+	if o.Source.Volume != "" && o.OpenVolume == nil {
+		return san.Errorf(san.ErrInvalid, "source %v: name the node's directory with --dir", o.Source)
+	}
+	return nil
+}

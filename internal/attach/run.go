@@ -1,0 +1,367 @@
+package attach
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sango/internal/san"
+)
+
+// stopTime bounds an orderly end.
+const stopTime = 8 * time.Second
+
+// ErrLeft means that an attachment ended and left its disk, whose requests wait
+// for the next Run of the same name. Requests may still be under way in this
+// process: it has to exit, so that none of them is answered.
+var ErrLeft = errors.New("the disk is left in place")
+
+// attachment is one that this process serves.
+type attachment struct {
+	o         Options
+	st        State
+	initiator string
+	started   time.Time
+	recovered bool
+	stack     atomic.Pointer[stack]
+	front     atomic.Pointer[frontend]
+	detach    chan detaching
+	resized   chan struct{} // a token when the volume has another size
+
+	mu    sync.Mutex // guards phase and info
+	phase Phase
+	info  Info
+}
+
+// detaching is a request to end.
+type detaching struct {
+	force bool
+	done  chan error
+}
+
+// Run attaches and serves until ctx is done or the attachment is told to
+// detach; then it leaves nothing behind and returns nil. ready is called when
+// it serves. Where the disk that the last process of this name left is there, it
+// is taken over.
+//
+// ErrLeft wraps the errors of an end that leaves the disk. All others leave
+// none, or the one that was there.
+func Run(ctx context.Context, o Options, ready func(Info)) (err error) {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	if err := o.Dir.make(); err != nil {
+		return err
+	}
+	l, err := o.Dir.take(o.Name)
+	if err != nil {
+		return err
+	}
+	a := &attachment{o: o, started: time.Now(), phase: PhaseOpening, detach: make(chan detaching), resized: make(chan struct{}, 1)}
+	gone := false
+	defer func() { l.release(gone) }()
+	if o.ReadyFile != "" { // that of an earlier process would lie
+		if err := os.Remove(o.ReadyFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return san.Errorf(san.ErrRefused, "ready file: %v", err)
+		}
+		defer func() { _ = os.Remove(o.ReadyFile) }()
+	}
+	takeOver, recover, err := a.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	srv, err := a.serveStatus()
+	if err != nil {
+		return err
+	}
+	defer srv.close()
+	d, err := a.start(ctx, takeOver, recover, ready)
+	if err != nil {
+		if !takeOver && !errors.Is(err, ErrLeft) {
+			gone = o.Dir.forget(o.Name) == nil // nothing was left before, and nothing is now
+		}
+		if ctx.Err() != nil && !errors.Is(err, ErrLeft) {
+			return nil // told to end before it served
+		}
+		return err
+	}
+	err = a.serve(ctx, d)
+	gone = err == nil
+	return err
+}
+
+// prepare loads the state, or makes it, and raises the run. takeOver tells that
+// there were earlier runs, recover that one of them left a disk.
+func (a *attachment) prepare(ctx context.Context) (takeOver, recover bool, err error) {
+	o := &a.o
+	if a.initiator = o.Initiator; a.initiator == "" && len(o.Source.URLs) > 0 {
+		if a.initiator, err = o.Dir.initiator(); err != nil {
+			return false, false, err
+		}
+	}
+	boot, err := bootID()
+	if err != nil {
+		return false, false, err
+	}
+	st, takeOver, err := o.Dir.load(o.Name)
+	if err != nil {
+		return false, false, err
+	}
+	if !takeOver {
+		st = State{Name: o.Name, Group: newGroup(), Device: noDevice}
+	}
+	left := st.Device >= 0 && st.Boot == boot
+	switch {
+	case takeOver && !o.Source.same(st.Source):
+		return false, false, san.Errorf(san.ErrRefused, "attachment %s is of %s: requests that wait for that must not reach %v; use another name, or give it up with 'sango detach --force %s'", o.Name, st.Source, o.Source, o.Name)
+	case left && st.As != o.As:
+		return false, false, san.Errorf(san.ErrRefused, "attachment %s left a disk as %s: attach it so, or give it up with 'sango detach --force %s'", o.Name, st.As, o.Name)
+	case left && o.Source.Size > 0:
+		// What was in memory is gone: the disk's users must not go on with zeros.
+		if err := st.removeLeft(ctx); err != nil {
+			return false, false, fmt.Errorf("the disk of the last process, whose volume was in memory, can't be removed: %w", err)
+		}
+		left = false
+	}
+	if !left {
+		st.Device, st.Connections = noDevice, 0
+	}
+	st.Source, st.As, st.Boot, st.Socket = o.Source.String(), o.As, boot, o.SocketPath
+	st.Run++
+	a.st = st
+	return takeOver, left, o.Dir.save(&a.st) // before anything is sent under the new run
+}
+
+// start brings the attachment up. A detaching that came before is returned.
+func (a *attachment) start(ctx context.Context, takeOver, recover bool, ready func(Info)) (*detaching, error) {
+	o := &a.o
+	locked := false
+	if o.As != AsSocket {
+		locked = prepareProcess(o.Logger)
+	}
+	openCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if !recover {
+		openCtx, cancel = context.WithTimeoutCause(ctx, o.StartTime, errStartTime)
+		defer cancel()
+	}
+	// Being told to detach ends a start as the end of ctx does.
+	var early *detaching
+	watched, watching := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case d := <-a.detach:
+			early = &d
+			cancel()
+		case <-watching:
+		}
+	}()
+	err := a.open(openCtx, takeOver, recover, locked)
+	close(watching)
+	<-watched
+	if early != nil && err != nil {
+		early.done <- a.afterFailure(recover, early.force)
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	info := a.describe()
+	a.mu.Lock()
+	a.phase, a.info = PhaseServing, info
+	a.mu.Unlock()
+	if o.ReadyFile != "" {
+		b, err := json.MarshalIndent(info, "", "  ")
+		if err == nil {
+			err = replaceFile(o.ReadyFile, append(b, '\n'))
+		}
+		if err != nil {
+			o.Logger.Error("the ready file can't be written", "err", err)
+		}
+	}
+	ready(info)
+	return early, nil
+}
+
+// afterFailure is what a detach during a start comes to.
+func (a *attachment) afterFailure(recover, force bool) error {
+	switch {
+	case !recover:
+		return nil
+	case !force:
+		return san.Errorf(san.ErrRefused, "attachment %s did not get at its volume; the disk of its last process is left in place: 'sango detach --force %s' gives it up", a.o.Name, a.o.Name)
+	}
+	return a.st.removeLeft(context.Background())
+}
+
+var errStartTime = errors.New("no path served in time")
+
+// open opens the source and starts the frontend.
+func (a *attachment) open(ctx context.Context, takeOver, recover, locked bool) error {
+	o := &a.o
+	s, err := openStack(ctx, o, &a.st, a.initiator, takeOver, func(int64) {
+		select {
+		case a.resized <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errStartTime) {
+			err = san.Errorf(san.ErrUnavailable, "%v within %v: %v", cause, o.StartTime, err)
+		}
+		return err
+	}
+	a.stack.Store(s)
+	fail := func(err error) error {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		return errors.Join(err, s.close(closing))
+	}
+	if recover {
+		if err := a.st.sameVolume(s); err != nil {
+			return fail(err)
+		}
+	}
+	f, err := startFrontend(ctx, o, &a.st, s.top, recover, locked)
+	if err != nil {
+		return fail(err)
+	}
+	a.front.Store(&f)
+	a.recovered = recover
+	_, a.st.Device, _ = f.place()
+	in := s.top.Info()
+	a.st.Size, a.st.BlockSize, a.st.Volume = in.Size, in.BlockSize, s.identity()
+	if o.As == AsNBD {
+		a.st.Connections = connections(o.Queues, a.st.Connections)
+	}
+	if err := o.Dir.save(&a.st); err != nil {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		return fail(errors.Join(err, f.stop(stopping, true)))
+	}
+	return nil
+}
+
+// describe returns what is told of the attachment.
+func (a *attachment) describe() Info {
+	f, in := *a.front.Load(), a.stack.Load().top.Info()
+	i := Info{Name: a.o.Name, Size: in.Size, BlockSize: in.BlockSize, PID: os.Getpid()}
+	i.Device, _, i.Socket = f.place()
+	return i
+}
+
+// serve waits for the end of the attachment, and ends it. pending is a detach
+// that came during the start.
+func (a *attachment) serve(ctx context.Context, pending *detaching) error {
+	f := *a.front.Load()
+	over := make(chan error, 1)
+	go func() { over <- f.wait() }() // ends with the frontend
+	for {
+		if pending != nil {
+			err := a.stop(ctx, pending.force)
+			pending.done <- err
+			if err == nil || errors.Is(err, ErrLeft) {
+				return err
+			}
+			pending = nil
+		}
+		select {
+		case <-ctx.Done():
+			err := a.stop(ctx, false)
+			if err != nil && !errors.Is(err, ErrLeft) {
+				err = fmt.Errorf("%w: %w; the next 'sango attach' of %s takes it over", ErrLeft, err, a.o.Name)
+			}
+			return err
+		case d := <-a.detach:
+			pending = &d
+		case <-a.resized:
+			a.follow(ctx, f)
+		case err := <-over:
+			if err == nil {
+				err = errors.New("the disk was taken away by somebody else")
+			}
+			return errors.Join(fmt.Errorf("attachment %s ended: %w", a.o.Name, err), a.end(ctx))
+		}
+	}
+}
+
+// follow passes a new size on.
+func (a *attachment) follow(ctx context.Context, f frontend) {
+	size := a.stack.Load().top.Info().Size
+	if err := f.resize(ctx, size); err != nil {
+		a.o.Logger.Warn("the volume has another size; the disk stays as it was", "size", size, "err", err)
+		return
+	}
+	a.mu.Lock()
+	a.info.Size = size
+	a.mu.Unlock()
+	a.st.Size = size
+	if err := a.o.Dir.save(&a.st); err != nil {
+		a.o.Logger.Warn("the new size is not noted", "err", err)
+	}
+	a.o.Logger.Info("the volume has another size", "size", size)
+}
+
+// stop ends the frontend and all below. It fails with san.ErrRefused, and the
+// attachment goes on, while the disk is in use.
+func (a *attachment) stop(ctx context.Context, force bool) error {
+	a.setPhase(PhaseStopping)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	f := *a.front.Load()
+	if err := f.stop(ctx, force); err != nil {
+		switch {
+		case errors.Is(err, san.ErrRefused):
+			a.setPhase(PhaseServing)
+			return err
+		case a.o.As == AsSocket:
+			a.o.Logger.Warn("clients were cut off", "err", err)
+		default:
+			return fmt.Errorf("%w: %w", ErrLeft, err)
+		}
+	}
+	return a.end(ctx)
+}
+
+// end closes what is below the frontend, of which nothing is left, and forgets
+// the attachment.
+func (a *attachment) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	err := a.stack.Load().close(ctx)
+	return errors.Join(err, a.o.Dir.forget(a.o.Name))
+}
+
+func (a *attachment) setPhase(p Phase) {
+	a.mu.Lock()
+	a.phase = p
+	a.mu.Unlock()
+}
+
+// status returns what the attachment is and does.
+func (a *attachment) status() Status {
+	a.mu.Lock()
+	s := Status{
+		Info: a.info, Source: a.o.Source.String(), As: a.o.As, Phase: a.phase, Version: a.o.Version, Started: a.started,
+		ReadOnly: a.o.ReadOnly, Initiator: a.initiator, Settings: a.o.Settings,
+	}
+	a.mu.Unlock()
+	s.Name, s.PID = a.o.Name, os.Getpid()
+	if k := a.stack.Load(); k != nil {
+		s.IO = k.counts()
+		in := k.top.Info()
+		s.Size, s.BlockSize = in.Size, in.BlockSize
+		if k.paths != nil {
+			v := k.paths.View()
+			s.Multipath = &v
+		}
+	}
+	s.Recovered = a.front.Load() != nil && a.recovered
+	return s
+}
