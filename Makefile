@@ -91,8 +91,9 @@ crash: build ## kill -9 under verified load, ROUNDS (50) times
 	$(GO) run ./test/crash -sango bin/sango -rounds $(ROUNDS)
 
 .PHONY: vm
-vm: build ## a real Linux kernel (in QEMU): open-iscsi, dm-multipath, filesystems, sg3-utils
+vm: build ## a real Linux kernel (in QEMU): open-iscsi, dm-multipath, filesystems, sg3-utils; ublk disks
 	$(GO) run ./test/vm -sango bin/sango
+	$(GO) run ./test/vm -scenario ublk
 
 .PHONY: vuln
 vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what is built in
