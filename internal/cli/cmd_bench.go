@@ -36,16 +36,19 @@ func (a *app) benchCommand() *cobra.Command {
 	c := o.output.add(command("bench URL[,URL...]", "Make load on an iSCSI volume and measure it", `
 Make load on a volume of any iSCSI target and measure it, from this process, by
 Sango's own initiator. A URL is iscsi://[user[%secret]@]host[:port]/iqn/lun;
-several URLs, with commas between, are paths to one volume.
+several URLs, with commas between, are paths to one volume. Whoever lists the
+processes of this machine sees a secret in a URL, not one in a file.
 
   sango bench iscsi://192.0.2.10/iqn.2026-11.io.sango:demo/0
-  sango bench iscsi://192.0.2.10/iqn.2026-11.io.sango:demo/0 --rw randrw --mix 70 --bs 8k --depth 16 --time 1m --destroy
-  sango bench iscsi://192.0.2.10/iqn.2026-11.io.sango:demo/0 --rw randwrite --verify --size 1G --destroy
+  sango bench iscsi://192.0.2.10/iqn.2026-11.io.sango:demo/0 --destroy \
+      --rw randrw --mix 70 --bs 8k --depth 16 --time 1m
+  sango bench iscsi://192.0.2.10/iqn.2026-11.io.sango:demo/0 --destroy \
+      --rw randwrite --verify --size 1G
 
 Loads that write destroy what is on the volume, and need --destroy. With
 --verify every block that is written tells what it is: its offset, its
-generation, a checksum. What is read is compared with what must be there, and all
-that was written is read again at the end. Of blocks that this run did not
+generation, a checksum. What is read is compared with what must be there, and
+all that was written is read again at the end. Of blocks that this run did not
 write, those that an earlier one with --verify left are checked in themselves.
 
 A session goes through the multipath engine, which repeats what a lost path
@@ -55,18 +58,19 @@ repeated, and whatever goes wrong is an error. The first error ends the run,
 unless --max-errors allows more.
 
 How to read it. Latency is what the process sees, from handing a request to the
-initiator until the answer is there; MB are 10^6 bytes. Without --rate the loop is
-closed: each of the depth × sessions requests is followed by the next one when it
-is answered. A target that stalls gets no load meanwhile, and the stall counts
-once for each of them, so the percentiles look better than what clients would
-feel that come at times of their own (coordinated omission). With --rate
+initiator until the answer is there; MB are 10^6 bytes. Without --rate the loop
+is closed: each of the depth × sessions requests is followed by the next one
+when it is answered. A target that stalls gets no load meanwhile, and the stall
+counts once for each of them, so the percentiles look better than what clients
+would feel that come at times of their own (coordinated omission). With --rate
 requests are due at fixed times, and their latency counts from when they were
-due, which the timers of this machine make some 50 µs longer. The processor
-time is that of this process, in a mixed load shared out by the number of requests; a client
-on the machine of its target takes from it what it measures.
+due, which the timers of this machine make some 50 µs longer. The processor time
+is that of this process, in a mixed load shared out by the number of requests;
+on the machine of its target a client takes from it what it measures.
 
 Ctrl-C ends the run and prints what was measured; a second one ends it at once.
-The exit status is 1 if there was any error.
+The run waits up to a minute for requests that are not answered. The exit status
+is 1 if there was any error.
 
 -o json prints an object with "read" and "write", where the load has them:
 {"iops","mb_s","lat_us":{"p50","p99","p999","max"},"errors","cpu_s","seconds"}.
