@@ -15,7 +15,6 @@ type lazyTarget struct {
 	t    *testing.T
 	s    *shape
 	disk []byte
-	most int64 // bytes of the longest command seen
 }
 
 // run executes the command of p. What comes back of a read goes to p's

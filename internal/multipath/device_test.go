@@ -1,6 +1,7 @@
 package multipath
 
 import (
+	"flag"
 	"testing"
 
 	"sango/internal/block"
@@ -11,6 +12,7 @@ import (
 
 // The device passes the contract suite over a target of ours.
 func TestContract(t *testing.T) {
+	fewer(t)
 	rigs := map[block.Device]*rig{}
 	open := func(t testing.TB, s blocktest.Spec, ro bool) block.Device {
 		r := newRig(t, mem.Options{Size: s.Size, BlockSize: s.BlockSize, ReadOnly: ro}, lun.TargetOptions{})
@@ -43,5 +45,21 @@ func TestContract(t *testing.T) {
 			rigs[n] = r
 			return n
 		},
+	})
+}
+
+// fewer makes the random histories of a test fewer than usual: each operation
+// of theirs goes over the network.
+func fewer(t *testing.T) {
+	const name = "rapid.checks"
+	f := flag.Lookup(name)
+	old := f.Value.String()
+	if err := flag.Set(name, "20"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := flag.Set(name, old); err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -162,6 +162,12 @@ func (p *portal) up(s session) {
 	p.live.Store(&live{session: s, login: i.Login, up: time.Now()})
 	p.d.log.Info("path has a session", "portal", p.url.Host, "instance", i)
 	p.d.step(event{kind: evLogin, path: p.id, login: i.Login, named: noted})
+	// What kept this portal away may have kept the others away too.
+	for _, o := range p.d.all() {
+		if o != p && o.live.Load() == nil {
+			o.keep.Retry()
+		}
+	}
 }
 
 // down is called by the keeper when a session has ended.
