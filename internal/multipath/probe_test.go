@@ -34,7 +34,8 @@ func (b *babbler) Do(_ context.Context, c *initiator.Command) error {
 	d := c.In[0]
 	c.Got = b.rng.IntN(len(d) + 1)
 	for i := range d[:c.Got] {
-		d[i] = byte(b.rng.Uint32()) & byte(b.rng.Uint32())
+		r := b.rng.Uint32()
+		d[i] = byte(r) & byte(r>>8) // more zeros than ones
 	}
 	if c.Got > 4 && b.rng.IntN(4) > 0 {
 		switch scsi.Op(&c.CDB) {

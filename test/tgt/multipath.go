@@ -40,6 +40,7 @@ func multipathSteps(ctx context.Context, rep *harness.Report, d *tgtd) {
 	if !rep.Step("multipath: both portals lead to one volume", m.open) {
 		return
 	}
+	rep.Step("multipath: every kind of request does what it says", m.kinds)
 	m.load = startPathLoad(m.dev)
 	rep.Step("multipath: one portal's connections are cut", m.step(m.cut))
 	rep.Step("multipath: both portals' connections are cut", m.step(m.cutBoth))
@@ -77,6 +78,60 @@ func (m *paths) open() error {
 		return fmt.Errorf("the volume is %+v", in)
 	}
 	return m.usable(len(m.proxies))
+}
+
+// kinds sends each kind of request, of odd and even sizes, past where the load is.
+func (m *paths) kinds() error {
+	const at, size = 32 << 20, 8 << 20
+	caps := m.dev.Info().Caps
+	fmt.Printf("     %+v, %+v\n", caps, m.dev.Limits())
+	if caps.Discard == block.None {
+		return errors.New("a thin disk does not look like one")
+	}
+	var breaches complaints
+	dev := block.Check(m.dev, &breaches)
+	want := random(size)
+	if err := block.WriteAt(dev, want, at, block.FUA); err != nil {
+		return err
+	}
+	for i, op := range []block.Op{block.OpDiscard, block.OpWriteZeroes, block.OpWriteZeroes} {
+		for _, r := range [][2]int{{512, 512}, {1<<20 - 512, 64<<10 + 1024}, {2 << 20, 3<<20 + 512}} {
+			off, n := r[0]+i*4096, r[1]
+			flags := block.FUA
+			if i == 2 {
+				flags |= block.MayUnmap
+			}
+			if err := block.Do(dev, op, flags, int64(at+off), int64(n)); err != nil {
+				return err
+			}
+			clear(want[off : off+n])
+		}
+	}
+	if err := block.Flush(dev); err != nil {
+		return err
+	}
+	got := make([]byte, size)
+	if err := block.ReadAt(dev, got, at); err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return errors.New("the disk does not hold what was written and discarded")
+	}
+	_, err := dev.Status(at, size, 16)
+	return errors.Join(append(breaches.errs, err)...)
+}
+
+// complaints collects breaches of the block contract.
+type complaints struct {
+	mu   sync.Mutex // guards errs
+	errs []error
+}
+
+// Errorf implements block.Reporter.
+func (c *complaints) Errorf(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.errs = append(c.errs, fmt.Errorf(format, args...))
 }
 
 // usable waits until n paths may carry requests.
