@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +24,12 @@ const maxAnswer = 16 << 20
 // call sends a request to the process of an attachment. ErrUnavailable: there
 // is none.
 func (d Dir) call(ctx context.Context, name, method, path string, out any) error {
-	socket := d.Socket(name)
+	return ask(ctx, d.Socket(name), "attachment "+name, method, path, out)
+}
+
+// ask sends a request to the process that listens on socket, and reads its
+// answer into out. ErrUnavailable: there is none. who is for errors.
+func ask(ctx context.Context, socket, who, method, path string, out any) error {
 	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var dialer net.Dialer
 		return dialer.DialContext(ctx, "unix", socket)
@@ -37,19 +43,19 @@ func (d Dir) call(ctx context.Context, name, method, path string, out any) error
 	case errors.Is(err, fs.ErrPermission):
 		return san.Errorf(san.ErrRefused, "socket %s: you may not use it; ask as its owner", socket)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return san.Errorf(san.ErrUnavailable, "no process serves attachment %s", name)
+		return san.Errorf(san.ErrUnavailable, "no process serves %s", who)
 	case err != nil:
-		return fmt.Errorf("attachment %s: %w", name, err)
+		return fmt.Errorf("%s: %w", who, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("attachment %s: %w", name, err)
+		return fmt.Errorf("%s: %w", who, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		var f failure
 		if json.Unmarshal(body, &f) != nil || f.Error == "" {
-			f.Error = fmt.Sprintf("attachment %s answered %s", name, resp.Status)
+			f.Error = fmt.Sprintf("%s answered %s", who, resp.Status)
 		}
 		for _, k := range kinds {
 			if k.code == resp.StatusCode {
@@ -59,7 +65,7 @@ func (d Dir) call(ctx context.Context, name, method, path string, out any) error
 		return errors.New(f.Error)
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return fmt.Errorf("attachment %s: its answer can't be read: %w", name, err)
+		return fmt.Errorf("%s: its answer can't be read: %w", who, err)
 	}
 	return nil
 }
@@ -197,3 +203,15 @@ func (d Dir) Optimize(ctx context.Context, name string, group uint16) error {
 	var none struct{}
 	return d.call(ctx, name, http.MethodPost, "/optimize?group="+strconv.Itoa(int(group)), &none)
 }
+
+// SupervisorSocket returns the path of the status socket of the supervisor of
+// the host. No attachment can be called so.
+func (d Dir) SupervisorSocket() string { return filepath.Join(d.path, ".supervisor.sock") }
+
+// Supervisor reads the status of the supervisor of the host into out.
+func (d Dir) Supervisor(ctx context.Context, out any) error {
+	return ask(ctx, d.SupervisorSocket(), "the list of attachments (sango host run --config)", http.MethodGet, "/status", out)
+}
+
+// Make makes the directory where there is none.
+func (d Dir) Make() error { return d.make() }

@@ -46,6 +46,15 @@ type Options struct {
 
 const defaultStart = time.Minute
 
+// Check says what is wrong with o, as far as it can be told without its volume
+// and its secrets.
+func (o Options) Check() error {
+	if o.OpenVolume == nil {
+		o.OpenVolume = func(context.Context, string, bool) (block.Device, error) { return nil, nil }
+	}
+	return o.complete()
+}
+
 // complete checks o and fills in the defaults.
 func (o *Options) complete() error {
 	if o.Name == "" {

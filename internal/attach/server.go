@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -18,6 +20,30 @@ import (
 type statusServer struct {
 	srv  *http.Server
 	done chan struct{}
+}
+
+// ServeSocket serves h on a unix socket for its owner alone, until stop, which
+// takes the socket away.
+func ServeSocket(path string, h http.Handler, log *slog.Logger) (stop func(), err error) {
+	l, err := listen(path)
+	if err != nil {
+		return nil, err
+	}
+	return serveHTTP(l, h, log).close, nil
+}
+
+func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) *statusServer {
+	s := &statusServer{
+		srv:  &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10},
+		done: make(chan struct{}),
+	}
+	go func() {
+		defer close(s.done)
+		if err := s.srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the status socket is not served any more", "err", err)
+		}
+	}()
+	return s
 }
 
 // answerTime bounds the answers that are under way when the attachment ends.
@@ -39,17 +65,7 @@ func (a *attachment) serveStatus() (*statusServer, error) {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.status(), nil) })
 	mux.HandleFunc("POST /detach", a.handleDetach)
 	mux.HandleFunc("POST /optimize", a.handleOptimize)
-	s := &statusServer{
-		srv:  &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10},
-		done: make(chan struct{}),
-	}
-	go func() {
-		defer close(s.done)
-		if err := s.srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			a.o.Logger.Error("the status socket is not served any more", "err", err)
-		}
-	}()
-	return s, nil
+	return serveHTTP(l, mux, a.o.Logger), nil
 }
 
 // close ends it, and its socket.

@@ -45,9 +45,9 @@ func TestSameSource(t *testing.T) {
 	}
 	for text, want := range map[string]bool{
 		"iscsi://u%***@b:1/iqn.2001-04.com.example:x/1,iscsi://c/iqn.2001-04.com.example:x/1": true,
-		"iscsi://a/iqn.2001-04.com.example:x/2":                                                 false,
-		"iscsi://a/iqn.2001-04.com.example:y/1":                                                 false,
-		"volume:x": false, "mem:1M": false, "": false,
+		"iscsi://a/iqn.2001-04.com.example:x/2":                                               false,
+		"iscsi://a/iqn.2001-04.com.example:y/1":                                               false,
+		"volume:x":                                                                            false, "mem:1M": false, "": false,
 	} {
 		if got := a.same(text); got != want {
 			t.Errorf("same as %q: %v", text, got)

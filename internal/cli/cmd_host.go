@@ -12,8 +12,9 @@ import (
 )
 
 func (a *app) hostCommand() *cobra.Command {
-	return noun("host", "Manage the hosts that consume volumes",
-		a.hostCreateCommand(), a.hostSetCommand(), a.hostListCommand(), a.hostAllowCommand(), a.hostDenyCommand(), a.hostDeleteCommand())
+	return noun("host", "Manage the hosts that consume volumes, or be one",
+		a.hostCreateCommand(), a.hostSetCommand(), a.hostListCommand(), a.hostAllowCommand(), a.hostDenyCommand(), a.hostDeleteCommand(),
+		a.hostRunCommand(), a.hostAttachmentsCommand())
 }
 
 type hostCreateOptions struct {
