@@ -198,11 +198,18 @@ func (d *Disk) fetch(ctx context.Context) error {
 	return d.awaitQueues()
 }
 
-// fail ends serving because of err; the disk stays for recovery.
+// fail ends serving because of err; the disk stays for recovery. Where it is to end anyway that is no failure: when one
+// queue has left, the driver takes the others down, and may refuse what they commit meanwhile.
 func (d *Disk) fail(err error) {
 	d.mu.Lock()
-	d.err = errors.Join(d.err, err)
+	left := d.left
+	if !left {
+		d.err = errors.Join(d.err, err)
+	}
 	d.mu.Unlock()
+	if left {
+		d.log.Info("a queue ended with an error while the disk was given up", "err", err)
+	}
 	d.leave()
 }
 
@@ -232,7 +239,7 @@ func (d *Disk) release() error {
 		d.workers.Wait()
 	}
 	for _, q := range d.queues {
-		errs = append(errs, q.event.Close())
+		errs = append(errs, q.release())
 	}
 	if d.char >= 0 {
 		errs = append(errs, unix.Close(d.char))

@@ -1,11 +1,13 @@
 package ublk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +19,7 @@ type queue struct {
 	disk     *Disk
 	id       uint16
 	userCopy bool
+	tid      int // of the thread
 	ring     *uapi.Ring
 	event    *uapi.Event // wakes serve
 	descs    *uapi.Descs
@@ -75,6 +78,7 @@ func (q *queue) run(ready chan<- error) (err error) {
 }
 
 func (q *queue) prepare() error {
+	q.tid = unix.Gettid()
 	// Memory that this thread needs in the kernel must not be had by writing to this very disk.
 	if err := unix.Prctl(unix.PR_SET_IO_FLUSHER, 1, 0, 0, 0); err != nil {
 		q.disk.log.Warn("a queue may wait for its own disk when memory is short: it takes CAP_SYS_RESOURCE to say that it must not", "err", err)
@@ -259,18 +263,32 @@ func (q *queue) leaving() bool {
 	return q.quit
 }
 
-// close gives everything up; the driver learns by the end of the ring that nobody serves the queue any more. It waits
-// for requests that are still with the device, for they use the buffers.
+// close gives up what only the queue's thread has and waits for requests that are still with the device, for they use
+// the buffers.
 func (q *queue) close() error {
-	var errs []error
+	var err error
 	if q.descs != nil {
-		errs = append(errs, q.descs.Unmap())
+		err = q.descs.Unmap()
+	}
+	q.inflight.Wait()
+	return err
+}
+
+// release gives up the rest. By the end of the thread the driver learns that nobody serves the queue any more; the ring
+// is closed after it, for when both happen at once the driver may miss it (Linux 6.12), and the buffers last.
+func (q *queue) release() error {
+	var errs []error
+	if q.tid != 0 {
+		name := fmt.Sprintf("/proc/self/task/%d", q.tid)
+		errs = append(errs, poll(context.Background(), 5*time.Second, func() (bool, error) {
+			_, err := os.Stat(name)
+			return err != nil, nil
+		}))
 	}
 	if q.ring != nil {
 		errs = append(errs, q.ring.Close())
 	}
-	q.inflight.Wait()
-	return errors.Join(append(errs, uapi.Unmap(q.mem))...)
+	return errors.Join(append(errs, q.event.Close(), uapi.Unmap(q.mem))...)
 }
 
 // copyIn and copyOut move the data of a request with user copy.

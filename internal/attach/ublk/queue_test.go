@@ -95,7 +95,7 @@ func TestNoWakeUpIsLost(t *testing.T) {
 	}
 	close(submitted)
 	wg.Wait()
-	if err := errors.Join(q.close(), q.event.Close()); err != nil {
+	if err := errors.Join(q.close(), q.release()); err != nil {
 		t.Error(err)
 	}
 }
@@ -194,5 +194,22 @@ func TestGiveUpBeforeTheFileIsOpen(t *testing.T) {
 			}
 		}
 		d.leave() // wakes nobody
+	}
+}
+
+func TestNoFailureOnTheWayOut(t *testing.T) {
+	broken := errors.New("refused")
+	d, q := bench(nil, true)
+	d.ended = make(chan struct{})
+	close(d.ended)
+	d.left = true
+	d.fail(broken)
+	if err := d.Wait(); err != nil || !q.leaving() {
+		t.Errorf("%v, leaving: %v", err, q.leaving())
+	}
+	d.left = false
+	d.fail(broken)
+	if err := d.Wait(); !errors.Is(err, broken) {
+		t.Error(err)
 	}
 }
