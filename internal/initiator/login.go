@@ -98,6 +98,7 @@ func Login(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	armAbort(l.conn)
 	return newSession(cfg, l, o), nil
 }
 

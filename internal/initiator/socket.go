@@ -60,11 +60,28 @@ func (s *plainSocket) write(src [][]byte, wait bool) (int, error) {
 	return 0, nil
 }
 
-// closeAbortively closes c so that nothing unsent is sent any more, where c
-// can do that.
-func closeAbortively(c net.Conn) {
+// armAbort makes the end of c an abortive one, whatever ends it: of a process
+// that is killed the kernel closes the connections, and would go on to send
+// what is queued in them, for minutes where the network is gone for a while. A
+// write would come to the target that way long after the next process has sent
+// it again.
+func armAbort(c net.Conn) {
 	if l, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		_ = l.SetLinger(0)
 	}
+}
+
+// closeGently closes c when everything was said that had to be.
+func closeGently(c net.Conn) {
+	if l, ok := c.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(-1)
+	}
+	_ = c.Close()
+}
+
+// closeAbortively closes c so that nothing unsent is sent any more, where c
+// can do that.
+func closeAbortively(c net.Conn) {
+	armAbort(c)
 	_ = c.Close()
 }
