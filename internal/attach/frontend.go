@@ -31,9 +31,10 @@ type frontend interface {
 
 // startFrontend makes the frontend of o over dev, or takes over the disk that
 // st names.
-func startFrontend(ctx context.Context, o *Options, st *State, dev block.Device, recover, locked bool) (frontend, error) {
+func startFrontend(ctx context.Context, o *Options, st *State, dev block.Device, recover bool) (frontend, error) {
 	switch o.As {
 	case AsUblk:
+		locked := prepareProcess(o.Logger)
 		opt := ublk.Options{ID: ublk.Any, Queues: o.Queues, Depth: o.Depth, ReadOnly: o.ReadOnly, Lock: locked, Logger: o.Logger}
 		if recover {
 			opt.ID, opt.Recover = st.Device, true
@@ -46,6 +47,7 @@ func startFrontend(ctx context.Context, o *Options, st *State, dev block.Device,
 		}
 		return ublkFrontend(ublk.Start(ctx, dev, opt))
 	case AsNBD:
+		prepareProcess(o.Logger)
 		opt := kernelnbd.Options{Index: kernelnbd.Any, Connections: connections(o.Queues, st.Connections), Backend: backend(st), ReadOnly: o.ReadOnly, Logger: o.Logger}
 		if recover {
 			opt.Index, opt.Recover = st.Device, true

@@ -42,6 +42,9 @@ type Options struct {
 	// OpenVolume opens the source volume:NAME.
 	OpenVolume func(ctx context.Context, name string, readOnly bool) (block.Device, error)
 	Logger     *slog.Logger // nil: slog.Default()
+
+	// start is startFrontend; tests put others here.
+	start func(ctx context.Context, o *Options, st *State, dev block.Device, recover bool) (frontend, error)
 }
 
 const defaultStart = time.Minute
@@ -59,6 +62,9 @@ func (o Options) Check() error {
 func (o *Options) complete() error {
 	if o.Name == "" {
 		o.Name = o.Source.Name()
+	}
+	if o.start == nil {
+		o.start = startFrontend
 	}
 	if o.StartTime == 0 {
 		o.StartTime = defaultStart

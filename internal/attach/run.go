@@ -81,6 +81,17 @@ func Run(ctx context.Context, o Options, ready func(Info)) (err error) {
 	}
 	defer srv.close()
 	d, err := a.start(ctx, takeOver, recover, ready)
+	if err != nil && d != nil { // told to detach meanwhile
+		derr := a.afterFailure(recover, d.force)
+		if derr == nil {
+			derr = o.Dir.forget(o.Name)
+		}
+		gone = derr == nil
+		d.done <- derr
+		if gone {
+			return nil
+		}
+	}
 	if err != nil {
 		if !takeOver && !errors.Is(err, ErrLeft) {
 			gone = o.Dir.forget(o.Name) == nil // nothing was left before, and nothing is now
@@ -137,13 +148,10 @@ func (a *attachment) prepare(ctx context.Context) (takeOver, recover bool, err e
 	return takeOver, left, o.Dir.save(&a.st) // before anything is sent under the new run
 }
 
-// start brings the attachment up. A detaching that came before is returned.
+// start brings the attachment up. A detaching that came before is returned, also
+// with an error.
 func (a *attachment) start(ctx context.Context, takeOver, recover bool, ready func(Info)) (*detaching, error) {
 	o := &a.o
-	locked := false
-	if o.As != AsSocket {
-		locked = prepareProcess(o.Logger)
-	}
 	openCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if !recover {
@@ -162,15 +170,11 @@ func (a *attachment) start(ctx context.Context, takeOver, recover bool, ready fu
 		case <-watching:
 		}
 	}()
-	err := a.open(openCtx, takeOver, recover, locked)
+	err := a.open(openCtx, takeOver, recover)
 	close(watching)
 	<-watched
-	if early != nil && err != nil {
-		early.done <- a.afterFailure(recover, early.force)
-		return nil, err
-	}
 	if err != nil {
-		return nil, err
+		return early, err
 	}
 	info := a.describe()
 	a.mu.Lock()
@@ -203,7 +207,7 @@ func (a *attachment) afterFailure(recover, force bool) error {
 var errStartTime = errors.New("no path served in time")
 
 // open opens the source and starts the frontend.
-func (a *attachment) open(ctx context.Context, takeOver, recover, locked bool) error {
+func (a *attachment) open(ctx context.Context, takeOver, recover bool) error {
 	o := &a.o
 	s, err := openStack(ctx, o, &a.st, a.initiator, takeOver, func(int64) {
 		select {
@@ -228,7 +232,7 @@ func (a *attachment) open(ctx context.Context, takeOver, recover, locked bool) e
 			return fail(err)
 		}
 	}
-	f, err := startFrontend(ctx, o, &a.st, s.top, recover, locked)
+	f, err := o.start(ctx, o, &a.st, s.top, recover)
 	if err != nil {
 		return fail(err)
 	}

@@ -40,7 +40,7 @@ func openStack(ctx context.Context, o *Options, st *State, initiatorName string,
 	case o.Source.Volume != "":
 		dev, err = o.OpenVolume(ctx, o.Source.Volume, o.ReadOnly)
 	default:
-		dev, err = mem.New(mem.Options{Size: o.Source.Size, BlockSize: o.Source.BlockSize, ReadOnly: o.ReadOnly})
+		dev, err = newMemory(o.Source)
 	}
 	if err != nil {
 		return nil, err
@@ -48,6 +48,11 @@ func openStack(ctx context.Context, o *Options, st *State, initiatorName string,
 	s.sched = sched.New(dev, limits)
 	s.top = stats.New(s.sched)
 	return s, nil
+}
+
+// newMemory makes a volume in memory.
+func newMemory(s Source) (block.Device, error) {
+	return mem.New(mem.Options{Size: s.Size, BlockSize: s.BlockSize})
 }
 
 // paths is the configuration of the multipath device.

@@ -34,7 +34,8 @@ func TestFenceList(t *testing.T) {
 		data   string
 	}{
 		{
-			"instances", SAFenceInstances, FenceList{Group: 0x0102030405060708, Entries: []FenceEntry{{1, 2}, {0x1112131415161718, 0x191a1b1c}}},
+			"instances", SAFenceInstances,
+			FenceList{Group: 0x0102030405060708, Entries: []FenceEntry{{1, 2}, {0x1112131415161718, 0x191a1b1c}}},
 			`01 00 0002 0102030405060708 0000000000000000 00000000
 			 0000000000000001 00000002 1112131415161718 191a1b1c`,
 		},

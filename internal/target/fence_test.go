@@ -277,7 +277,9 @@ func TestFenceRefusals(t *testing.T) {
 }
 
 func TestSangoPageOfSession(t *testing.T) {
-	s := start(t, func(c *Config, _ *directory) { c.NopInterval, c.NopTimeout, c.MaxAge = 40*time.Second, 20*time.Second, 9*time.Second })
+	s := start(t, func(c *Config, _ *directory) {
+		c.NopInterval, c.NopTimeout, c.MaxAge = 40*time.Second, 20*time.Second, 9*time.Second
+	})
 	i := session(t, s, 1, instanceKey(5, 1))
 	if v, ok := i.answers.Get(iscsi.KeyInstance); ok {
 		t.Errorf("the key was answered with %q", v)
