@@ -105,6 +105,8 @@ func (e *engine) take(ev *event) {
 		e.result(ev.req, &ev.out)
 	case evAdd:
 		e.add(ev.path, ev.text)
+	case evDeferred:
+		e.deferred = ev.err
 	case evStop:
 		e.stop()
 	case evFenced:
@@ -140,6 +142,8 @@ func (e *engine) takePath(p *route, ev *event) {
 	switch ev.kind {
 	case evLost:
 		e.lost(p, ev.err)
+	case evDraining:
+		e.drain(p)
 	case evProbed:
 		e.probed(p, ev.probe, &ev.out)
 	case evChecked:

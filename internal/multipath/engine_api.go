@@ -57,6 +57,11 @@ const (
 	// connection is closed. Its unanswered commands end by evResult, before or
 	// after.
 	evLost
+	// evDraining: the target ends the session login of path, and says so
+	// beforehand: it asks for a logout, or is about to drop the connection.
+	// Nothing is to be sent in it any more; what is in flight may end by an
+	// answer. An evLost follows, soon.
+	evDraining
 	// evProbed answers actProbe: probe, or out when a command of it failed.
 	evProbed
 	// evChecked answers actCheck: the outcome of TEST UNIT READY is in out.
@@ -74,6 +79,9 @@ const (
 	// evAttention: unit attention asc came over the session login of path on
 	// a command of the runtime's own, or as an asynchronous message.
 	evAttention
+	// evDeferred: a command of the runtime's own met a deferred error, err: what
+	// was written before may be lost.
+	evDeferred
 	// evStop: nothing is sent any more. What waits ends with class Closed at
 	// once, what is in flight when its evResult comes.
 	evStop
@@ -225,9 +233,10 @@ const (
 	PathMarginal                       // fails or dawdles: carries I/O only where no other path does
 	PathFailed                         // there is a session, but the logical unit does not answer as it should
 	PathWrongIdentity                  // reaches another volume
+	PathDraining                       // its target is about to end the session: it takes no more I/O
 )
 
-var pathStateNames = [...]string{"down", "logging-in", "probing", "up", "marginal", "failed", "wrong-identity"}
+var pathStateNames = [...]string{"down", "logging-in", "probing", "up", "marginal", "failed", "wrong-identity", "draining"}
 
 // String returns the name of the state.
 func (s PathState) String() string {

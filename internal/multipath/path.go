@@ -208,7 +208,7 @@ func (p *portal) asker(l *live) *asker {
 	return &asker{s: l, lun: p.lun, attention: func(asc scsi.ASC) {
 		p.d.noticed(asc)
 		p.d.step(event{kind: evAttention, path: p.id, login: l.login, asc: asc})
-	}}
+	}, deferred: func(err error) { p.d.step(event{kind: evDeferred, err: err}) }}
 }
 
 // async takes the asynchronous messages of all sessions.

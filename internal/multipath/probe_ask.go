@@ -33,6 +33,9 @@ type asker struct {
 	lun [8]byte
 	// attention is told each unit attention that a command met.
 	attention func(scsi.ASC)
+	// deferred is told each deferred error that a command met: the target tells
+	// of what it could not write later to whoever asks next.
+	deferred func(error)
 }
 
 // in sends a command that returns at most n bytes, and returns those that came.
@@ -85,11 +88,15 @@ func (a *asker) do(ctx context.Context, c *initiator.Command) error {
 		if err != nil {
 			return fmt.Errorf("%v: %w", scsi.Op(&c.CDB), err)
 		}
-		if sense.Key != scsi.UnitAttention || attentions == mostAttentions {
-			return fmt.Errorf("%v: %w", scsi.Op(&c.CDB), &scsi.CheckCondition{Sense: sense})
+		cause := fmt.Errorf("%v: %w", scsi.Op(&c.CDB), &scsi.CheckCondition{Sense: sense})
+		if sense.Deferred && a.deferred != nil {
+			a.deferred(cause)
+		}
+		if sense.Key != scsi.UnitAttention && !sense.Deferred || attentions == mostAttentions {
+			return cause
 		}
 		attentions++
-		if a.attention != nil {
+		if sense.Key == scsi.UnitAttention && a.attention != nil {
 			a.attention(sense.ASC)
 		}
 	}
