@@ -42,8 +42,9 @@ type Command struct {
 	// *FailureError where the target could not run it, a *UsageError where it
 	// could not be sent.
 	Err error
-	// Sent is false only if no byte of the command was handed to the socket:
-	// the target can't have executed it. It is set whatever the outcome.
+	// Sent is false only if no byte of the command was handed to the socket, or
+	// the target refused it because it waits for a logout: it can't have been
+	// executed. It is set whatever the outcome.
 	Sent bool
 
 	slot   int // while the target has it, else −1; guarded by Session.mu

@@ -74,7 +74,7 @@ func (l *link) sendTargets(o *iscsi.Originator, target string) ([]iscsi.TargetRe
 		}
 		if q.Done() {
 			l.sayGoodbye(cmdSN, statSN)
-			return iscsi.ParseTargets(q.Answer())
+			return q.Targets()
 		}
 	}
 	return nil, peerErrorf("its answer to SendTargets does not end")

@@ -31,6 +31,9 @@ func (s *Session) run() {
 	s.fail(s.serve())
 	s.pinger.Stop()
 	s.mu.Lock()
+	if s.drainTimer != nil {
+		s.drainTimer.Stop()
+	}
 	for s.out.sending {
 		s.out.idle.Wait()
 	}
@@ -44,7 +47,7 @@ func (s *Session) run() {
 		switch {
 		case t.kind == scsiTask && t.answered:
 			s.finished.push(t.cmd)
-			t.cmd.Got, t.cmd.Sent, t.cmd.slot = t.got, true, -1
+			t.cmd.Got, t.cmd.Sent, t.cmd.slot = t.got, !t.refused, -1
 		case t.kind == scsiTask:
 			t.cmd.Err, t.cmd.Sent, t.cmd.Got, t.cmd.slot = lost, t.begun && t.start < handed, t.got, -1
 			s.finished.push(t.cmd)

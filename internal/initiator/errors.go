@@ -27,6 +27,10 @@ var ErrHangUp = errors.New("the target closed the connection")
 // have ended, with an Asynchronous Message.
 var ErrTargetEnds = errors.New("the target ends the session")
 
+// ErrDraining is why a session takes no commands any more whose target asked
+// for a logout, and why it ends after the last answer. It wraps ErrTargetEnds.
+var ErrDraining = fmt.Errorf("%w: it is draining", ErrTargetEnds)
+
 // LostError ends a command that its session left unanswered. Command.Sent tells
 // whether the target can have seen it.
 type LostError struct {

@@ -280,6 +280,9 @@ func (s *Session) rejected() error {
 		// nothing is sent again within a session.
 	case t != nil && t.kind == scsiTask && t.begun && h.Opcode() == iscsi.OpSCSICommand:
 		t.cmd.Err = refusal
+		if r.Reason == iscsi.RejectWaitingForLogout { // it crossed with the request for one
+			t.cmd.Err, t.refused = &LostError{Portal: s.cfg.Portal, Reason: ErrDraining}, true
+		}
 		s.finish(t, slot)
 		s.endFinished()
 		return nil
@@ -323,9 +326,7 @@ func (s *Session) asyncMessage() error {
 	}
 	switch a.Event {
 	case iscsi.AsyncLogout:
-		// Unanswered commands end with the session: they are sent again
-		// elsewhere sooner than they would be if this waited for them.
-		s.leave(fmt.Errorf("%w: it asks for a logout", ErrTargetEnds))
+		s.drain(time.Duration(a.Param3) * time.Second)
 	case iscsi.AsyncDrop, iscsi.AsyncDropSession:
 		return fmt.Errorf("%w: %v", ErrTargetEnds, a.Event)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -47,22 +46,28 @@ func (q *request) end(result iscsi.TaskResult, err error) {
 // limit ends the session, unless that is 0.
 func (s *Session) start(q *request, limit time.Duration, put func(h *iscsi.BHS, itt iscsi.ITT)) {
 	q.done = make(chan struct{})
-	q.sent, q.cmdSN = time.Now(), s.cmdSN
-	if limit > 0 {
-		q.timer = time.AfterFunc(limit, func() { s.fail(fmt.Errorf("%w: no answer to a %v in %v", ErrNoAnswer, q.op, limit)) })
-	}
 	if s.err != nil {
 		lost := s.lost()
 		s.mu.Unlock()
 		q.end(0, lost)
 		return
 	}
+	s.queue(q, limit, put)
+	s.kick()
+}
+
+// queue does what start does in a session that has not ended, but for sending,
+// and keeps s.mu.
+func (s *Session) queue(q *request, limit time.Duration, put func(h *iscsi.BHS, itt iscsi.ITT)) {
+	q.sent, q.cmdSN = time.Now(), s.cmdSN
+	if limit > 0 {
+		q.timer = time.AfterFunc(limit, func() { s.fail(fmt.Errorf("%w: no answer to a %v in %v", ErrNoAnswer, q.op, limit)) })
+	}
 	t, slot := s.allot(requestTask)
 	t.request = q
 	var h iscsi.BHS
 	put(&h, t.itt(slot))
 	s.post(&h, false)
-	s.kick()
 }
 
 // requestResponse takes the answer to a task management request or a logout.
@@ -296,20 +301,30 @@ func (s *Session) Logout(ctx context.Context) error {
 // nil where the session has ended or is logging out already.
 func (s *Session) leave(reason error) *request {
 	s.mu.Lock()
-	if s.err != nil || s.loggingOut {
+	q := s.queueLogout(reason)
+	if q == nil {
 		s.mu.Unlock()
 		return nil
 	}
+	s.kick()
+	return q
+}
+
+// queueLogout does what leave does but for sending, with s.mu held.
+func (s *Session) queueLogout(reason error) *request {
+	if s.err != nil || s.loggingOut {
+		return nil
+	}
 	s.loggingOut = true
-	q := &request{op: iscsi.OpLogoutRequest}
+	q := &request{op: iscsi.OpLogoutRequest, done: make(chan struct{})}
 	q.after = func(err error) {
 		if err != nil {
 			s.fail(reason)
 			return
 		}
-		s.end(reason, func(c net.Conn) { _ = c.Close() })
+		s.end(reason, closeGently)
 	}
-	s.start(q, s.cfg.ManageTimeout, func(h *iscsi.BHS, itt iscsi.ITT) {
+	s.queue(q, s.cfg.ManageTimeout, func(h *iscsi.BHS, itt iscsi.ITT) {
 		r := iscsi.LogoutRequest{Immediate: true, Reason: iscsi.LogoutSession, ITT: itt, CmdSN: s.cmdSN, ExpStatSN: s.expStatSN}
 		r.Put(h)
 	})

@@ -38,6 +38,8 @@ type Session struct {
 	mu         sync.Mutex // guards what follows
 	err        error      // why the session has ended
 	loggingOut bool
+	draining   bool        // no commands are taken, and a logout follows the last one
+	drainTimer *time.Timer // ends a session that drains for too long
 	cmdSN      iscsi.CmdSN // of the next command
 	maxCmdSN   iscsi.CmdSN
 	expStatSN  iscsi.StatSN
@@ -87,7 +89,8 @@ func (s *Session) tag(slot int) iscsi.ITT { return s.tasks[slot].itt(slot) }
 
 // Submit queues c, within the command window of the target and
 // Config.QueueDepth in the order of the calls, and returns at once. Done may be
-// called before it returns, where c can't be sent.
+// called before it returns, where c can't be sent: c.Err wraps ErrDraining in a
+// session whose target has asked for a logout.
 func (s *Session) Submit(c *Command) {
 	c.Status, c.Sense, c.Got, c.Residual, c.Err, c.Sent = 0, nil, 0, iscsi.Residual{}, nil, false
 	c.slot = -1
@@ -99,7 +102,7 @@ func (s *Session) Submit(c *Command) {
 	}
 	c.length = in + out
 	s.mu.Lock()
-	if s.err != nil || s.loggingOut {
+	if s.err != nil || s.loggingOut || s.draining {
 		c.Err = s.lost()
 		s.mu.Unlock()
 		c.Done(c)
@@ -137,7 +140,11 @@ func length(b [][]byte) int {
 // held.
 func (s *Session) lost() error {
 	reason := s.err
-	if reason == nil {
+	switch {
+	case reason != nil:
+	case s.draining:
+		reason = ErrDraining
+	default:
 		reason = ErrClosed // it is logging out
 	}
 	return &LostError{Portal: s.cfg.Portal, Reason: reason}

@@ -194,7 +194,14 @@ func TestContextAborts(t *testing.T) {
 
 func TestResetEndsTheCommandsOfItsUnit(t *testing.T) {
 	s := start(t)
-	x := s.login()
+	managed := make(chan struct{}, 4)
+	x := s.login(func(c *Config) {
+		c.Trace = func(p Traced) {
+			if h := iscsi.BHS(p.PDU); p.Sent && h.Opcode() == iscsi.OpTaskRequest {
+				managed <- struct{}{}
+			}
+		}
+	})
 	arrived := s.dev.hold()
 	c := &Command{CDB: readCDB(0, 1), Attr: scsi.Simple, In: [][]byte{make([]byte, 512)}}
 	ended := make(chan error, 1)
@@ -209,6 +216,7 @@ func TestResetEndsTheCommandsOfItsUnit(t *testing.T) {
 		}
 		result <- err
 	}()
+	<-managed
 	if err := x.Ping(longTime(t)); err != nil { // it is there before this
 		t.Error(err)
 	}

@@ -34,6 +34,7 @@ type task struct {
 	start    int64 // position of the header in what is sent
 	refs     int   // queued or half-sent items that need Out
 	answered bool
+	refused  bool // by a target that drains: not executed
 	// r2ts is the number of bursts asked for that were not sent yet.
 	r2ts   int
 	r2tEnd int // end of the last one, bytes
@@ -85,11 +86,12 @@ func (s *Session) finish(t *task, slot int) {
 		return
 	}
 	c := t.cmd
-	c.Got, c.Sent, c.slot = t.got, true, -1
+	c.Got, c.Sent, c.slot = t.got, !t.refused, -1
 	s.release(slot)
 	s.active--
 	s.stats.Commands++
 	s.finished.push(c)
+	s.leaveDrained()
 }
 
 // list is a list of commands, first in, first out.
