@@ -21,7 +21,7 @@ type Config struct {
 	Alias     string
 	// MutualUser and MutualSecret: every target has to prove that it knows them.
 	MutualUser, MutualSecret string
-	// Algorithms of CHAP that are offered; nil: all, the strongest first.
+	// Algorithms of CHAP that are offered; nil: those of iscsi.OriginCHAPAlgorithms, in its order.
 	Algorithms []iscsi.CHAPAlgorithm
 	// Group and Run name the sessions of this attachment (san.Instance). Group
 	// 0 is drawn at random; Run 0 is the wall clock in nanoseconds, so that a

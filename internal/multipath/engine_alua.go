@@ -69,7 +69,7 @@ func (e *engine) applyAccess(group uint16, s alua.State, prefer bool) {
 // way: its answer may be older than what made us ask. cross: another port's
 // answer made us ask.
 func (e *engine) readGroups(p *route, cross bool) {
-	if p.inst == nil || p.inst.condemned || !p.alua {
+	if !p.live() || p.inst.draining || !p.alua {
 		return
 	}
 	if p.reading {

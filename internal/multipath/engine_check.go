@@ -9,7 +9,7 @@ import (
 
 // reprobe finds out anew what is behind p; until then p is not used.
 func (e *engine) reprobe(p *route) {
-	if !p.live() {
+	if !p.live() || p.inst.draining {
 		return
 	}
 	if p.state == PathUp || p.state == PathMarginal {

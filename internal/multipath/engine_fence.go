@@ -136,7 +136,9 @@ func (e *engine) fenced(ev *event) {
 		return // condemn has seen to it
 	}
 	if o.lost {
-		e.abort(p, lossOf(o))
+		if !p.inst.draining { // else it is over anyway, and another path fences
+			e.abort(p, lossOf(o))
+		}
 		return
 	}
 	v, class, cause := judge(o)

@@ -52,6 +52,7 @@ type instance struct {
 	named     bool
 	fenceable bool    // the target knows its name (page C0h)
 	condemned bool    // over, or to be aborted: takes no commands
+	draining  bool    // takes no more commands, and is over soon
 	closed    bool    // its connection is closed, since:
 	closedAt  instant //
 	fenced    bool    // nothing of it can change the medium any more
@@ -64,7 +65,7 @@ type instance struct {
 // dirty reports whether the instance has to be fenced.
 func (in *instance) dirty() bool { return !in.fenced && (in.waiting.n > 0 || in.abandoned) }
 
-// live reports whether p has a session that takes commands.
+// live reports whether p has a session that is not to be given up.
 func (p *route) live() bool { return p.inst != nil && !p.inst.condemned }
 
 // up reports whether p reaches the volume.
@@ -226,8 +227,12 @@ func (e *engine) condemn(p *route, err error) {
 	in := p.inst
 	in.condemned = true
 	e.ended = append(e.ended, in)
-	p.losses++
-	e.blame(p, err)
+	if in.draining {
+		p.note(e.now, err) // as was said beforehand
+	} else {
+		p.losses++
+		e.blame(p, err)
+	}
 	e.become(p, PathDown)
 	p.probing, p.checking, p.reading = false, false, false
 	e.stale = true
@@ -260,6 +265,17 @@ func (e *engine) lost(p *route, err error) {
 	e.prune()
 }
 
+// drain lets go of p's session, which its target is about to end. Answers to
+// questions that are out do not count any more.
+func (e *engine) drain(p *route) {
+	if !p.live() {
+		return
+	}
+	p.inst.draining = true
+	p.probing, p.checking, p.reading, p.reprobe, p.reread = false, false, false, false, false
+	e.become(p, PathDraining)
+}
+
 // tickPath does what has become due on p.
 func (e *engine) tickPath(p *route) {
 	if p.marginal && p.clearAt <= e.now {
@@ -276,7 +292,7 @@ func (e *engine) tickPath(p *route) {
 		e.abort(p, errNoAnswer)
 		return
 	}
-	if p.removing {
+	if p.removing || p.inst.draining {
 		return
 	}
 	if p.nextCheck <= e.now && !p.probing && !p.checking {
@@ -312,7 +328,7 @@ func (e *engine) wakePath(p *route, w *waker) {
 	if p.asking() {
 		w.at(p.answerBy)
 	}
-	if p.removing {
+	if p.removing || p.inst.draining {
 		return
 	}
 	if !p.probing && !p.checking {

@@ -33,14 +33,19 @@ func (e *engine) result(r *request, o *outcome) {
 // paths lead to one volume; a late copy of it makes more stable, never less.
 func (e *engine) resultLost(r *request, in *instance, o *outcome) {
 	p := r.p
-	if p.inst == in && !in.condemned {
+	if p.inst == in && !in.condemned && (o.sent || !in.draining) {
 		e.abort(p, lossOf(o))
 	}
 	if !o.sent {
+		if in.draining {
+			r.p = nil // it never went anywhere: this is no retry
+		}
 		e.again(r)
 		return
 	}
-	p.errors++
+	if !in.draining {
+		p.errors++
+	}
 	r.losses++
 	if !r.changes() || in.fenced || e.set.noFence {
 		e.afterLoss(r)
@@ -144,6 +149,9 @@ func (e *engine) heed(p *route, v verdict, o *outcome, cause error, sentAt insta
 	case isBusy:
 		p.lower(sentAt, e.now)
 	case isFault:
+		if p.inst.draining {
+			return
+		}
 		e.blame(p, cause)
 		e.become(p, PathFailed)
 		e.reprobe(p)

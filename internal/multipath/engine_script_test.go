@@ -131,6 +131,8 @@ func (s *script) do() {
 		s.feed(event{kind: evLoginFailed, path: s.path(0), err: errors.New("connection refused")})
 	case "lost":
 		s.feedOn(0, event{kind: evLost, err: errors.New("connection reset")})
+	case "draining":
+		s.feedOn(0, event{kind: evDraining})
 	case "probed":
 		s.probed(0)
 	case "up": // add, login and probed in one

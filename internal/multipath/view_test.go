@@ -7,7 +7,7 @@ import (
 
 // What View tells can be read back by programs.
 func TestPathStateIsText(t *testing.T) {
-	for s := PathDown; s <= PathWrongIdentity; s++ {
+	for s := PathDown; s <= PathDraining; s++ {
 		b, err := json.Marshal(s)
 		var back PathState
 		if err == nil {
