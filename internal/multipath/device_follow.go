@@ -31,6 +31,8 @@ func (d *Device) setShape(s *shape, asked uint64) error {
 	}
 	if old != nil {
 		s.physical = old.physical // nobody above could follow
+		// Nor can most of those who were told that they need no flushes.
+		s.through = old.through || !old.writeBack
 	}
 	d.shape.Store(s)
 	d.shapeOf = asked
@@ -39,6 +41,14 @@ func (d *Device) setShape(s *shape, asked uint64) error {
 	}
 	if old == nil || old.size != s.size || old.readOnly != s.readOnly {
 		d.notify()
+	}
+	if old != nil && s.through && s.writeBack && !old.writeBack {
+		d.log.Warn("the volume has a write cache now, and had none when it was opened: every write goes past the cache; open it anew to use it")
+		d.background(func() { // for what was written before this was known
+			if err := d.lastFlush(); err != nil {
+				d.log.Error("the write cache that the volume has now can't be flushed", "error", err)
+			}
+		})
 	}
 	if old != nil && old.size != s.size {
 		d.log.Info("volume has another size", "from", old.size, "to", s.size)

@@ -59,7 +59,7 @@ func (d *Device) start(r *block.Request, s *shape, counted bool) {
 	j := d.jobs.Get().(*job)
 	j.d, j.r, j.s, j.count = d, r, s, counted
 	j.at, j.end = r.Off, r.Off+r.Len
-	if r.Flags&block.FUA != 0 && s.writeBack {
+	if s.stable(r) && s.writeBack {
 		j.flush = r.Op != block.OpWrite || !s.fua
 	}
 	if r.Op == block.OpFlush {

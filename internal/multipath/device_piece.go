@@ -27,14 +27,14 @@ func (p *piece) cut(r *block.Request, s *shape, off, end int64) int64 {
 	case block.OpRead:
 		n = min(n, s.maxTransfer)
 		p.cmd.In = p.part(r, off, n)
-		p.move(s, scsi.OpRead16, scsi.OpRead10, off, n, 0)
+		p.move(s, scsi.OpRead16, scsi.OpRead10, off, n, false)
 	case block.OpWrite:
 		n = min(n, s.maxTransfer)
 		p.cmd.Out = p.part(r, off, n)
 		if r.Flags&block.Atomic != 0 {
-			p.move(s, scsi.OpWriteAtomic16, scsi.OpWriteAtomic16, off, n, r.Flags)
+			p.move(s, scsi.OpWriteAtomic16, scsi.OpWriteAtomic16, off, n, s.stable(r))
 		} else {
-			p.move(s, scsi.OpWrite16, scsi.OpWrite10, off, n, r.Flags)
+			p.move(s, scsi.OpWrite16, scsi.OpWrite10, off, n, s.stable(r))
 		}
 	case block.OpWriteZeroes:
 		n = p.zero(s, off, n, r.Flags&block.MayUnmap != 0)
@@ -45,10 +45,15 @@ func (p *piece) cut(r *block.Request, s *shape, off, end int64) int64 {
 	return n
 }
 
+// stable reports whether r, when it ends, is to be on stable storage.
+func (s *shape) stable(r *block.Request) bool {
+	return r.Flags&block.FUA != 0 || s.through && r.Op != block.OpRead && r.Op != block.OpFlush
+}
+
 // move sets a command that moves n bytes of data.
-func (p *piece) move(s *shape, long, short scsi.OpCode, off, n int64, f block.Flags) {
+func (p *piece) move(s *shape, long, short scsi.OpCode, off, n int64, fua bool) {
 	b := p.blocks(s, off, n)
-	b.FUA = f&block.FUA != 0 && s.fua
+	b.FUA = fua && s.fua
 	op := long
 	if s.ten {
 		op = short
@@ -108,7 +113,7 @@ func (p *piece) zero(s *shape, off, n int64, unmap bool) int64 {
 			p.vec = append(p.vec, b)
 		}
 		p.cmd.Out = p.vec
-		p.move(s, scsi.OpWrite16, scsi.OpWrite10, off, n, 0)
+		p.move(s, scsi.OpWrite16, scsi.OpWrite10, off, n, false)
 		return n
 	}
 	n = min(n, s.maxSame)

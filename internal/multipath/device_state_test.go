@@ -112,10 +112,9 @@ func TestFlushes(t *testing.T) {
 // What another host does to the mode pages is followed: write cache and write
 // protection.
 func TestModePages(t *testing.T) {
-	r, _ := cached(t)
+	r, b := cached(t)
 	d := r.open(r.config())
 	bothUp(t, d)
-	before := d.Info().Caps
 	a := r.other()
 	flip := func(page uint8, at int, bit byte) {
 		t.Helper()
@@ -138,9 +137,21 @@ func TestModePages(t *testing.T) {
 	}
 	const wce, swp = 0x04, 0x08
 	flip(scsi.ModeCaching, 0, wce)
-	until(t, d, "the other write cache", func(*View) bool { return d.Info().Caps.WriteBack != before.WriteBack })
+	until(t, d, "the write cache off", func(*View) bool { return !d.Info().Caps.WriteBack })
+	// Those above may have been told that there is no cache, and will not flush.
+	if err := block.WriteAt(d, make([]byte, 512), 0, 0); err != nil {
+		t.Error(err)
+	}
+	b.flushes.Store(0)
 	flip(scsi.ModeCaching, 0, wce)
-	until(t, d, "the write cache as it was", func(*View) bool { return d.Info().Caps.WriteBack == before.WriteBack })
+	until(t, d, "the write cache on again, flushed", func(*View) bool { return d.shape.Load().writeBack && b.flushes.Load() > 0 })
+	if d.Info().Caps.WriteBack {
+		t.Error("a write cache that nobody above flushes is told of")
+	}
+	b.fuas.Store(0)
+	if err := block.WriteAt(d, make([]byte, 512), 0, 0); err != nil || b.fuas.Load() != 1 {
+		t.Errorf("%v; %d writes went past the cache", err, b.fuas.Load())
+	}
 	flip(scsi.ModeControl, 2, swp)
 	until(t, d, "write protection", func(v *View) bool { return v.ReadOnly && d.Info().Caps.ReadOnly })
 	if err := block.WriteAt(d, make([]byte, 512), 0, 0); block.ClassOf(err) != block.ReadOnly {

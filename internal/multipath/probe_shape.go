@@ -18,6 +18,7 @@ type shape struct {
 	physical  int   // bytes
 	readOnly  bool
 	writeBack bool // WCE
+	through   bool // those above were told that there is no cache: every write has FUA
 	fua       bool // DPOFUA
 
 	maxTransfer int64 // bytes of one command
@@ -289,7 +290,7 @@ func (s *shape) info() block.Info {
 	i := block.Info{
 		Size: s.size, BlockSize: s.block, PhysicalBlock: s.physical,
 		Caps: block.Caps{
-			ReadOnly: s.readOnly, WriteBack: s.writeBack, WriteZeroes: block.Emulated,
+			ReadOnly: s.readOnly, WriteBack: s.writeBack && !s.through, WriteZeroes: block.Emulated,
 			FUA: block.Emulated, AtomicMax: s.maxAtomic, Async: true,
 		},
 	}
