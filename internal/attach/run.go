@@ -102,7 +102,7 @@ func Run(ctx context.Context, o Options, ready func(Info)) (err error) {
 		return err
 	}
 	err = a.serve(ctx, d)
-	gone = err == nil
+	gone = !errors.Is(err, ErrLeft)
 	return err
 }
 
@@ -236,8 +236,8 @@ func (a *attachment) open(ctx context.Context, takeOver, recover bool) error {
 	if err != nil {
 		return fail(err)
 	}
-	a.front.Store(&f)
 	a.recovered = recover
+	a.front.Store(&f)
 	_, a.st.Device, _ = f.place()
 	in := s.top.Info()
 	a.st.Size, a.st.BlockSize, a.st.Volume = in.Size, in.BlockSize, s.identity()
@@ -270,7 +270,7 @@ func (a *attachment) serve(ctx context.Context, pending *detaching) error {
 		if pending != nil {
 			err := a.stop(ctx, pending.force)
 			pending.done <- err
-			if err == nil || errors.Is(err, ErrLeft) {
+			if !errors.Is(err, san.ErrRefused) {
 				return err
 			}
 			pending = nil
@@ -278,7 +278,7 @@ func (a *attachment) serve(ctx context.Context, pending *detaching) error {
 		select {
 		case <-ctx.Done():
 			err := a.stop(ctx, false)
-			if err != nil && !errors.Is(err, ErrLeft) {
+			if errors.Is(err, san.ErrRefused) {
 				err = fmt.Errorf("%w: %w; the next 'sango attach' of %s takes it over", ErrLeft, err, a.o.Name)
 			}
 			return err

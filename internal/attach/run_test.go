@@ -338,3 +338,39 @@ func TestStatusSocket(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// sick is a volume that can't be closed.
+type sick struct{ block.Device }
+
+func (s sick) Close() error { return errors.Join(s.Device.Close(), errors.New("the store is gone")) }
+
+// A volume that fails to close ends the attachment all the same: its disk is
+// gone.
+func TestVolumeThatDoesNotClose(t *testing.T) {
+	d := testDir(t)
+	vol, err := parseMemory("16M")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := quiet(d, "volume:v")
+	o.OpenVolume = func(context.Context, string, bool) (block.Device, error) {
+		dev, err := newMemory(vol)
+		return sick{dev}, err
+	}
+	for _, end := range []func(*run) error{
+		func(*run) error { return d.Detach(t.Context(), "v", false) },
+		func(r *run) error { r.cancel(); return errors.New("the store is gone") },
+	} {
+		r := begin(t, o.with(&disk{id: 7}, nil))
+		<-r.ready
+		if err := end(r); err == nil || !strings.Contains(err.Error(), "the store is gone") {
+			t.Errorf("detach: %v", err)
+		}
+		if err := <-r.ended; err == nil || errors.Is(err, ErrLeft) || !strings.Contains(err.Error(), "the store is gone") {
+			t.Errorf("ended with %v", err)
+		}
+		if _, ok, err := d.load("v"); ok || err != nil {
+			t.Errorf("there is a state: %v, %v", ok, err)
+		}
+	}
+}
