@@ -213,7 +213,16 @@ func (p *portal) asker(l *live) *asker {
 
 // async takes the asynchronous messages of all sessions.
 func (d *Device) async(s *initiator.Session, a iscsi.Async, sense []byte) {
-	if a.Event != iscsi.AsyncSCSI {
+	i, _ := s.Instance()
+	p := d.path(pathID(i.Login>>loginShift) + 1)
+	switch a.Event {
+	case iscsi.AsyncSCSI:
+	case iscsi.AsyncLogout, iscsi.AsyncDrop, iscsi.AsyncDropSession:
+		if p != nil {
+			d.step(event{kind: evDraining, path: p.id, login: i.Login})
+		}
+		return
+	default:
 		return
 	}
 	v, err := scsi.ParseSense(sense)
@@ -221,9 +230,8 @@ func (d *Device) async(s *initiator.Session, a iscsi.Async, sense []byte) {
 		return
 	}
 	d.noticed(v.ASC)
-	i, _ := s.Instance()
-	if id := pathID(i.Login>>loginShift) + 1; d.path(id) != nil {
-		d.step(event{kind: evAttention, path: id, login: i.Login, asc: v.ASC})
+	if p != nil {
+		d.step(event{kind: evAttention, path: p.id, login: i.Login, asc: v.ASC})
 	}
 }
 
