@@ -226,9 +226,15 @@ func (d *Device) Submit(r *block.Request) {
 	d.start(r, s, true)
 }
 
+// ErrUnfenced says that a device was closed while writes that ended with an
+// error may still be executed: the next one has to be opened with the same
+// Group and TakeOver.
+var ErrUnfenced = errors.New("writes that failed for want of a path may still be executed by the target")
+
 // Close implements block.Device: it waits for the requests in flight, flushes,
 // and logs all paths out. Requests that wait for a path end when their time is
-// over (Config.Queue), or by Abandon.
+// over (Config.Queue), or by Abandon. The error is ErrUnfenced, perhaps among
+// others, where that is so.
 func (d *Device) Close() error {
 	if !d.gauge.Shut() {
 		<-d.ctx.Done()
@@ -236,6 +242,9 @@ func (d *Device) Close() error {
 	}
 	err := d.lastFlush()
 	d.end()
+	if v := d.engineView(); v.unfenced > 0 {
+		err = errors.Join(err, ErrUnfenced)
+	}
 	return err
 }
 

@@ -128,6 +128,28 @@ func TestQueueEnds(t *testing.T) {
 	}
 }
 
+// Who closes a device after a write has failed learns that it may still be
+// executed.
+func TestCloseUnfenced(t *testing.T) {
+	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
+	c := r.config()
+	c.Queue, c.PingTimeout = 300*time.Millisecond, 300*time.Millisecond
+	d, err := Open(soon(t), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bothUp(t, d)
+	for _, p := range r.proxies {
+		p.Silence()
+	}
+	if err := block.WriteAt(d, make([]byte, 4096), 0, 0); block.ClassOf(err) != block.Busy {
+		t.Errorf("the write ended with %v", err)
+	}
+	if err := d.Close(); !errors.Is(err, ErrUnfenced) {
+		t.Errorf("closed with %v", err)
+	}
+}
+
 // The target is stopped and started again on the same volume.
 func TestTargetRestart(t *testing.T) {
 	r, d, l := faultRig(t, nil)
