@@ -22,7 +22,8 @@ type frontend interface {
 	place() (device string, id int, socket string)
 	// resize tells who can be told that the volume has another size.
 	resize(ctx context.Context, size int64) error
-	// wait returns when it serves no more: nil after stop.
+	// wait returns when it serves no more: nil after stop, ErrLeft where the disk
+	// is still there and its requests wait.
 	wait() error
 	// stop ends it and leaves nothing. It fails with san.ErrRefused, and serves
 	// on, while the disk is in use, unless force is set.
@@ -81,7 +82,14 @@ type ublkDisk struct{ d *ublk.Disk }
 
 func (u *ublkDisk) place() (string, int, string)              { return u.d.Path(), u.d.ID(), "" }
 func (u *ublkDisk) resize(ctx context.Context, n int64) error { return u.d.Resize(ctx, n) }
-func (u *ublkDisk) wait() error                               { return u.d.Wait() }
+
+func (u *ublkDisk) wait() error {
+	err := u.d.Wait()
+	if err != nil && !errors.Is(err, ublk.ErrStopped) {
+		return fmt.Errorf("%w: %w", ErrLeft, err)
+	}
+	return err
+}
 
 func (u *ublkDisk) stop(ctx context.Context, force bool) error {
 	err := u.d.Stop(ctx)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sango/internal/multipath"
 	"sango/internal/san"
 )
 
@@ -287,6 +288,9 @@ func (a *attachment) serve(ctx context.Context, pending *detaching) error {
 		case <-a.resized:
 			a.follow(ctx, f)
 		case err := <-over:
+			if errors.Is(err, ErrLeft) { // the state says to the next process how to take it over
+				return fmt.Errorf("attachment %s ended: %w; the next 'sango attach' of %s takes it over", a.o.Name, err, a.o.Name)
+			}
 			if err == nil {
 				err = errors.New("the disk was taken away by somebody else")
 			}
@@ -334,11 +338,18 @@ func (a *attachment) stop(ctx context.Context, force bool) error {
 }
 
 // end closes what is below the frontend, of which nothing is left, and forgets
-// the attachment.
+// the attachment. It keeps the state, for the name of its sessions, where the
+// target may still execute writes: the next process of this name fences them
+// before it issues anything.
 func (a *attachment) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
 	err := a.stack.Load().close(ctx)
+	if errors.Is(err, multipath.ErrUnfenced) {
+		a.st.Device, a.st.Connections = noDevice, 0
+		err = fmt.Errorf("%w: attach %s again once a path is there, or give it up with 'sango detach --force %s'", err, a.o.Name, a.o.Name)
+		return errors.Join(err, a.o.Dir.save(&a.st))
+	}
 	return errors.Join(err, a.o.Dir.forget(a.o.Name))
 }
 

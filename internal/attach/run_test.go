@@ -20,6 +20,7 @@ import (
 
 	"sango/internal/block"
 	"sango/internal/initiator"
+	"sango/internal/multipath"
 	"sango/internal/san"
 )
 
@@ -372,5 +373,86 @@ func TestVolumeThatDoesNotClose(t *testing.T) {
 		if _, ok, err := d.load("v"); ok || err != nil {
 			t.Errorf("there is a state: %v, %v", ok, err)
 		}
+	}
+}
+
+// failing is a disk that fails by itself and is still there.
+type failing struct{ *disk }
+
+func (f failing) wait() error {
+	<-f.stopped
+	return fmt.Errorf("%w: the ring broke", ErrLeft)
+}
+
+// A disk that can't be served any more waits for the next process.
+func TestDiskThatFails(t *testing.T) {
+	d := testDir(t)
+	vol, err := parseMemory("16M")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := quiet(d, "volume:v")
+	o.OpenVolume = func(context.Context, string, bool) (block.Device, error) { return newMemory(vol) }
+	front := &disk{id: 7}
+	o = o.with(front, nil)
+	o.start = func(context.Context, *Options, *State, block.Device, bool) (frontend, error) {
+		return failing{front}, nil
+	}
+	r := begin(t, o)
+	<-r.ready
+	close(front.stopped)
+	if err := <-r.ended; !errors.Is(err, ErrLeft) {
+		t.Errorf("ended with %v", err)
+	}
+	if st, ok, err := d.load("v"); !ok || err != nil || st.Device != 7 {
+		t.Errorf("state %+v, %v, %v", st, ok, err)
+	}
+}
+
+// unfenced is a volume whose failed writes may still come.
+type unfenced struct{ block.Device }
+
+func (u unfenced) Close() error { return errors.Join(u.Device.Close(), multipath.ErrUnfenced) }
+
+// An attachment that ends while the target may still execute writes of it
+// leaves the name of its sessions for the next one.
+func TestEndUnfenced(t *testing.T) {
+	d := testDir(t)
+	vol, err := parseMemory("16M")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := quiet(d, "volume:v")
+	o.OpenVolume = func(context.Context, string, bool) (block.Device, error) {
+		dev, err := newMemory(vol)
+		return unfenced{dev}, err
+	}
+	r := begin(t, o.with(&disk{id: 7}, nil))
+	<-r.ready
+	before, _, err := d.load("v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Detach(t.Context(), "v", false); err == nil || !strings.Contains(err.Error(), "may still be executed") {
+		t.Errorf("detached: %v", err)
+	}
+	if err := <-r.ended; !errors.Is(err, multipath.ErrUnfenced) || errors.Is(err, ErrLeft) {
+		t.Errorf("ended with %v", err)
+	}
+	after, ok, err := d.load("v")
+	if !ok || err != nil || after.Group != before.Group || after.Device != noDevice {
+		t.Errorf("state %+v, %v, %v", after, ok, err)
+	}
+	recovered := true
+	o.OpenVolume = func(context.Context, string, bool) (block.Device, error) { return newMemory(vol) }
+	r = begin(t, o.with(&disk{id: 1}, &recovered))
+	<-r.ready
+	next, _, err := d.load("v")
+	if err != nil || recovered || next.Group != before.Group || next.Run != before.Run+1 {
+		t.Errorf("state %+v, %v, recovered %v", next, err, recovered)
+	}
+	r.cancel()
+	if err := <-r.ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -277,6 +277,9 @@ func (d *Disk) View() View {
 	}
 }
 
+// ErrStopped says that a disk was ended by somebody else.
+var ErrStopped = errors.New("another process stopped the disk")
+
 // Wait returns when the disk is served no more: nil after Stop or Abandon, which have to be called in any case, or why
 // else.
 func (d *Disk) Wait() error {
@@ -284,7 +287,7 @@ func (d *Disk) Wait() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err == nil && !d.left {
-		return fmt.Errorf("%s was stopped by another process", d.Path())
+		return fmt.Errorf("%s: %w", d.Path(), ErrStopped)
 	}
 	return d.err
 }
