@@ -35,7 +35,9 @@ type Command struct {
 	Sense []byte
 	// Got is the number of bytes of In that were received, which is every byte
 	// up to there.
-	Got      int
+	Got int
+	// Residual is what the target says, and an underflow where it answered GOOD
+	// to a write without having taken all of Out.
 	Residual iscsi.Residual
 	// Err is not nil where the command was not answered: a *LostError where its
 	// session ended, ErrAborted where task management ended it, a

@@ -320,3 +320,26 @@ func TestAbortOfAnUnknownTaskWaitsForItsAnswer(t *testing.T) {
 		<-s.Done()
 	})
 }
+
+// GOOD for a write whose data the target never took is not taken for one.
+func TestGoodWithoutTheData(t *testing.T) {
+	limits := iscsi.DefaultLimits()
+	limits.InitialR2T, limits.ImmediateData = true, false
+	for _, asked := range [][2]uint32{{0, 0}, {0, 512}, {512, 512}} {
+		s, p := paired(t, limits)
+		c, ended := submit(s, true, 1024)
+		got, _ := p.command()
+		if asked[1] > 0 {
+			p.r2t(iscsi.R2T{ITT: got.ITT, TTT: 5, Offset: asked[0], Desired: asked[1]})
+			p.pdu(iscsi.OpDataOut)
+		}
+		p.good(got.ITT)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if !c.Residual.Underflow {
+			t.Errorf("asked for %v: %+v", asked, c.Residual)
+		}
+		s.Abort(ErrClosed)
+	}
+}

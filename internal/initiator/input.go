@@ -193,6 +193,10 @@ func (s *Session) answered(t *task, slot int, status scsi.Status, residual iscsi
 		c.Sense = c.sense[:copy(c.sense[:], sense)]
 	}
 	s.mu.Lock()
+	if t.write && c.Err == nil && status == scsi.Good && residual == (iscsi.Residual{}) && (t.asked < t.expected || t.r2ts > 0) {
+		// It says that all was written, and never had it.
+		c.Residual = iscsi.Residual{Underflow: true, Count: uint32(t.expected - t.asked)}
+	}
 	s.finish(t, slot)
 	s.endFinished()
 }
@@ -240,6 +244,9 @@ func (s *Session) readyToTransfer() error {
 	t.r2ts++
 	t.refs++
 	t.r2tEnd = int(end)
+	if int(r.Offset) <= t.asked {
+		t.asked = max(t.asked, int(end))
+	}
 	s.out.queue = append(s.out.queue, item{
 		kind: sendBurst, refs: true, slot: slot, lun: r.LUN, ttt: r.TTT, at: int(r.Offset), end: int(end), out: t.cmd.Out,
 	})

@@ -184,6 +184,7 @@ func (s *Session) admit(c *Command) int {
 		if !s.params.InitialR2T {
 			unsolicited = first - immediate
 		}
+		t.asked = immediate + unsolicited
 		s.stats.BytesOut += uint64(c.length)
 	}
 	p := iscsi.SCSICommand{

@@ -38,6 +38,7 @@ type task struct {
 	// r2ts is the number of bursts asked for that were not sent yet.
 	r2ts   int
 	r2tEnd int // end of the last one, bytes
+	asked  int // bytes from the start that were asked for, or sent without that
 	// Of a read, and owned by the reader.
 	got      int // bytes
 	inIndex  int // In[inIndex][inOffset:] is what comes next
