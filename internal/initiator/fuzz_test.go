@@ -14,7 +14,7 @@ func FuzzSession(f *testing.F) {
 	response := iscsi.SCSIResponse{ITT: 1 << 16, StatSN: 2, ExpCmdSN: 2, MaxCmdSN: 9}
 	data := iscsi.DataIn{ITT: 1 << 16, TTT: iscsi.NoTTT, StatSN: 2, HasStatus: true, Final: true, DataLen: 4}
 	ready := iscsi.R2T{ITT: 1<<16 | 1, Desired: 4096, Offset: 0}
-	async := iscsi.Async{Event: iscsi.AsyncLogout, StatSN: 2}
+	async := iscsi.Async{Event: iscsi.AsyncLogout, StatSN: 2, Param3: 1}
 	reject := iscsi.Reject{Reason: iscsi.RejectProtocol, StatSN: 2, DataLen: iscsi.BHSLen}
 	managed := iscsi.TaskResponse{ITT: 1<<16 | 2, StatSN: 2}
 	nop := iscsi.NopIn{ITT: iscsi.NoITT, TTT: 4}
@@ -23,6 +23,17 @@ func FuzzSession(f *testing.F) {
 		p.Put(&h)
 		f.Add(append(h[:], 0, 0, 0, 0))
 		f.Add(append(h[:], make([]byte, 100)...))
+	}
+	// A Reject with what it is for; a status after the request for a logout.
+	waits := iscsi.Reject{Reason: iscsi.RejectWaitingForLogout, StatSN: 2, DataLen: iscsi.BHSLen}
+	sent := iscsi.SCSICommand{ITT: 1 << 16, Read: true}
+	late := response
+	late.StatSN++
+	for _, pair := range [][2]interface{ Put(*iscsi.BHS) }{{&waits, &sent}, {&async, &late}} {
+		var a, b iscsi.BHS
+		pair[0].Put(&a)
+		pair[1].Put(&b)
+		f.Add(append(a[:], b[:]...))
 	}
 	limits := iscsi.DefaultLimits()
 	limits.MaxRecv = 512
