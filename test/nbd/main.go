@@ -241,7 +241,7 @@ func (c *clients) bench(where place, export string) error {
 
 func (c *clients) fio(where place, export string) error {
 	out, err := c.run("fio", "--name=verify", "--ioengine=nbd", "--uri="+c.srv.uri(where, export), "--rw=randwrite", "--bs=4k", "--size=32M",
-		"--iodepth=32", "--verify=crc32c", "--verify_fatal=1", "--fsync=500")
+		"--iodepth=32", "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--fsync=500")
 	if err != nil {
 		return err
 	}
