@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,7 +66,8 @@ due, which the timers of this machine make some 50 µs longer. The processor tim
 is that of this process, in a mixed load shared out by the number of requests;
 on the machine of its target a client takes from it what it measures.
 
-Ctrl-C ends the run and prints what was measured; a second one ends it at once.
+Ctrl-C ends the run and prints what was measured; a second one ends it at once,
+with status 1.
 The run waits up to a minute for requests that are not answered. The exit status
 is 1 if there was any error.
 
@@ -181,9 +180,8 @@ func (o *benchOptions) run(ctx context.Context, a *app, arg string) error {
 	if err := o.urls(arg); err != nil {
 		return err
 	}
-	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	defer cancel()
-	context.AfterFunc(ctx, cancel) // so that a second signal ends the process
+	ctx, stop := a.interruptible(ctx)
+	defer stop()
 	o.source.Logger = a.logger(slog.LevelError)
 	open, err := o.source.Open(ctx)
 	if err != nil {
