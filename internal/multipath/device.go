@@ -236,12 +236,13 @@ var ErrUnfenced = errors.New("writes that failed for want of a path may still be
 // over (Config.Queue), or by Abandon. The error is ErrUnfenced, perhaps among
 // others, where that is so.
 func (d *Device) Close() error {
-	if !d.gauge.Shut() {
+	var err error
+	if d.gauge.Shut() {
+		err = d.lastFlush()
+		d.end()
+	} else {
 		<-d.ctx.Done()
-		return nil
 	}
-	err := d.lastFlush()
-	d.end()
 	if v := d.engineView(); v.unfenced > 0 {
 		err = errors.Join(err, ErrUnfenced)
 	}

@@ -150,6 +150,33 @@ func TestCloseUnfenced(t *testing.T) {
 	}
 }
 
+// So does who has abandoned it: a write was under way.
+func TestCloseAbandoned(t *testing.T) {
+	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
+	c := r.config()
+	c.PingTimeout = 300 * time.Millisecond
+	d, err := Open(soon(t), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bothUp(t, d)
+	for _, p := range r.proxies {
+		p.Silence()
+	}
+	done := make(chan error, 1)
+	d.Submit(&block.Request{Op: block.OpWrite, Len: 4096, Bufs: [][]byte{make([]byte, 4096)}, Done: func(r *block.Request) { done <- r.Err }})
+	for d.View().Unfenced == 0 { // it waits for the end of the session that it was lost with
+		<-d.Watch()
+	}
+	d.Abandon()
+	if err := <-done; block.ClassOf(err) != block.Closed {
+		t.Errorf("the write ended with %v", err)
+	}
+	if err := d.Close(); !errors.Is(err, ErrUnfenced) {
+		t.Errorf("closed with %v", err)
+	}
+}
+
 // The target is stopped and started again on the same volume.
 func TestTargetRestart(t *testing.T) {
 	r, d, l := faultRig(t, nil)

@@ -2,7 +2,9 @@ package multipath
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,7 +178,11 @@ func (p *portal) down(s session, err error) {
 	if l := p.live.Load(); l != nil && l.login == i.Login {
 		p.live.Store(nil)
 	}
-	p.d.log.Warn("path lost its session", "portal", p.url.Host, "instance", i, "error", err)
+	level := slog.LevelWarn
+	if errors.Is(err, initiator.ErrClosed) {
+		level = slog.LevelDebug // at our own wish
+	}
+	p.d.log.Log(p.d.ctx, level, "path lost its session", "portal", p.url.Host, "instance", i, "error", err)
 	p.d.step(event{kind: evLost, path: p.id, login: i.Login, err: err})
 }
 
