@@ -131,6 +131,23 @@ func (c *Challenger) Own(b []byte) bool {
 	return len(b) == challengeLen && hmac.Equal(b[challengeLen/2:], c.tag(b[:challengeLen/2]))
 }
 
+// parse reads CHAP_I and CHAP_C of a peer that wants a proof of us. Our own
+// challenges are not answered: the answer would serve the peer as its proof.
+func (c *Challenger) parse(idText, text string) (id uint8, challenge []byte, err error) {
+	n, err := ParseNumber(idText)
+	if err != nil || n > 255 {
+		return 0, nil, &errAuth{"CHAP_I is not a number from 0 to 255"}
+	}
+	challenge, err = ParseBinary(text, MaxChallenge)
+	if err != nil {
+		return 0, nil, &errAuth{"CHAP_C: " + err.Error()}
+	}
+	if c.Own(challenge) {
+		return 0, nil, &errAuth{"the peer sent one of our challenges back"}
+	}
+	return uint8(n), challenge, nil
+}
+
 func (c *Challenger) tag(r []byte) []byte {
 	m := hmac.New(sha256.New, c.key[:])
 	m.Write(r)

@@ -127,16 +127,9 @@ func (c *chapResponder) prove(in Keys, a san.CHAP) (Keys, error) {
 	if !hasID || !hasChallenge {
 		return nil, &errAuth{"CHAP_I and CHAP_C have to come together"}
 	}
-	id, err := ParseNumber(idText)
-	if err != nil || id > 255 {
-		return nil, &errAuth{"CHAP_I is not a number from 0 to 255"}
-	}
-	challenge, err := ParseBinary(text, MaxChallenge)
+	id, challenge, err := c.challenger.parse(idText, text)
 	if err != nil {
-		return nil, &errAuth{"CHAP_C: " + err.Error()}
-	}
-	if c.challenger.Own(challenge) {
-		return nil, &errAuth{"the initiator sent one of our challenges back"}
+		return nil, err
 	}
 	if a.MutualSecret == "" {
 		return nil, &errAuth{"user " + strconv.Quote(clip(a.User)) + " asks for mutual CHAP, but has no secret for it"}
@@ -146,6 +139,6 @@ func (c *chapResponder) prove(in Keys, a san.CHAP) (Keys, error) {
 	}
 	return Keys{
 		{KeyCHAPName, a.MutualUser},
-		{KeyCHAPResponse, FormatBinary(CHAPResponse(c.algorithm, uint8(id), a.MutualSecret, challenge))},
+		{KeyCHAPResponse, FormatBinary(CHAPResponse(c.algorithm, id, a.MutualSecret, challenge))},
 	}, nil
 }

@@ -163,22 +163,15 @@ func (c *chapOriginator) respond(in Keys) (Keys, error) {
 	if !hasID || !hasChallenge || len(in) != 3 {
 		return nil, &errAuth{"the target has to send CHAP_A, CHAP_I and CHAP_C together, and nothing else"}
 	}
-	id, err := ParseNumber(idText)
-	if err != nil || id > 255 {
-		return nil, &errAuth{"CHAP_I is not a number from 0 to 255"}
-	}
-	challenge, err := ParseBinary(text, MaxChallenge)
+	id, challenge, err := c.challenger.parse(idText, text)
 	if err != nil {
-		return nil, &errAuth{"CHAP_C: " + err.Error()}
-	}
-	if c.challenger.Own(challenge) {
-		return nil, &errAuth{"the target sent one of our challenges back"}
+		return nil, err
 	}
 	// The target's name and response come under keys that it has not sent yet.
 	c.state = authResponse
 	out := Keys{
 		{KeyCHAPName, c.account.User},
-		{KeyCHAPResponse, FormatBinary(CHAPResponse(c.algorithm, uint8(id), c.account.Secret, challenge))},
+		{KeyCHAPResponse, FormatBinary(CHAPResponse(c.algorithm, id, c.account.Secret, challenge))},
 	}
 	if c.mutual() {
 		c.challenge, c.id = c.challenger.Challenge()
