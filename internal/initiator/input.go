@@ -158,15 +158,9 @@ func (s *Session) scsiResponse() error {
 	if err != nil {
 		return fromPeer(err)
 	}
-	data, err := s.readInto(s.small[:])
+	sense, err := s.readSense(r.DataLen)
 	if err != nil {
 		return err
-	}
-	var sense []byte
-	if len(data) == r.DataLen { // else it is longer than any sense data
-		if sense, err = iscsi.ParseSense(data); err != nil {
-			return fromPeer(err)
-		}
 	}
 	s.mu.Lock()
 	t, slot, err := s.command(r.ITT)
@@ -183,6 +177,20 @@ func (s *Session) scsiResponse() error {
 	}
 	s.answered(t, slot, scsi.Status(r.Status), r.Residual, sense)
 	return nil
+}
+
+// readSense reads the n bytes of data of the PDU at hand, which are sense data.
+// It stays valid until the next PDU.
+func (s *Session) readSense(n int) ([]byte, error) {
+	data, err := s.readInto(s.small[:])
+	if err != nil || len(data) < n { // longer than any sense data
+		return nil, err
+	}
+	sense, err := iscsi.ParseSense(data)
+	if err != nil {
+		return nil, fromPeer(err)
+	}
+	return sense, nil
 }
 
 // answered ends a command with its status.
@@ -310,15 +318,14 @@ func (s *Session) asyncMessage() error {
 	if err != nil {
 		return fromPeer(err)
 	}
-	data, err := s.readInto(s.small[:])
+	var sense []byte
+	if a.Event == iscsi.AsyncSCSI {
+		sense, err = s.readSense(a.DataLen)
+	} else {
+		err = s.endData()
+	}
 	if err != nil {
 		return err
-	}
-	var sense []byte
-	if a.Event == iscsi.AsyncSCSI && len(data) == a.DataLen {
-		if sense, err = iscsi.ParseSense(data); err != nil {
-			return fromPeer(err)
-		}
 	}
 	s.mu.Lock()
 	err = s.status(a.StatSN)

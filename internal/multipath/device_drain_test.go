@@ -64,14 +64,19 @@ func clean(t *testing.T, d *Device) {
 	}
 }
 
+func drain(t *testing.T, s *target.Server) {
+	t.Helper()
+	if err := s.Drain(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // One server after the other is drained, and comes back.
 func TestDrainOneAfterTheOther(t *testing.T) {
 	_, servers, d, l := drainRig(t)
 	for i := range 6 {
 		s := servers[i%2]
-		if err := s.Drain(soon(t)); err != nil {
-			t.Fatal(err)
-		}
+		drain(t, s)
 		until(t, d, "one usable path", func(v *View) bool { return usable(v) == 1 })
 		l.more(100)
 		s.Undrain()
@@ -86,9 +91,7 @@ func TestDrainOneAfterTheOther(t *testing.T) {
 func TestDrainAll(t *testing.T) {
 	_, servers, d, l := drainRig(t)
 	for _, s := range servers {
-		if err := s.Drain(soon(t)); err != nil {
-			t.Fatal(err)
-		}
+		drain(t, s)
 	}
 	until(t, d, "requests that wait", func(v *View) bool { return v.NoPath != nil && v.Waiting == loadWorkers })
 	for _, s := range servers {
