@@ -10,10 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"sango/internal/san"
 )
@@ -153,7 +155,12 @@ func (d Dir) Detach(ctx context.Context, name string, force bool) error {
 	}
 	var none struct{}
 	q := url.Values{"force": {strconv.FormatBool(force)}}
+	held, _ := os.Stat(d.file(name, lockExt))
 	err := d.call(ctx, name, http.MethodPost, "/detach?"+q.Encode(), &none)
+	if err == nil {
+		d.awaitGone(ctx, name, held)
+		return nil
+	}
 	if !errors.Is(err, san.ErrUnavailable) {
 		return err
 	}
@@ -176,9 +183,37 @@ func (d Dir) Detach(ctx context.Context, name string, force bool) error {
 	if err := st.removeLeft(ctx); err != nil {
 		return err
 	}
+	_ = os.Remove(d.Socket(name)) // the dead process can't
 	err = d.forget(name)
 	gone = err == nil
 	return err
+}
+
+// The process of an attachment answers before it takes its last files away;
+// goneTime bounds how long they are waited for, goneTick is how often.
+const (
+	goneTime = 3 * time.Second
+	goneTick = 5 * time.Millisecond
+)
+
+// awaitGone waits until the process that has answered a detach has taken away
+// its lock, which is the last it does: then the name can be used again. held is
+// the lock as it was; another one is of the next process.
+func (d Dir) awaitGone(ctx context.Context, name string, held fs.FileInfo) {
+	ctx, cancel := context.WithTimeout(ctx, goneTime)
+	defer cancel()
+	tick := time.NewTicker(goneTick)
+	defer tick.Stop()
+	for {
+		if now, err := os.Stat(d.file(name, lockExt)); err != nil || !os.SameFile(held, now) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // takeThere takes the lock of an attachment in a directory that is there.

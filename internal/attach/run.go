@@ -10,12 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sango/internal/multipath"
 	"sango/internal/san"
 )
-
-// stopTime bounds an orderly end.
-const stopTime = 8 * time.Second
 
 // ErrLeft means that an attachment ended and left its disk, whose requests wait
 // for the next Run of the same name. Requests may still be under way in this
@@ -314,43 +310,6 @@ func (a *attachment) follow(ctx context.Context, f frontend) {
 		a.o.Logger.Warn("the new size is not noted", "err", err)
 	}
 	a.o.Logger.Info("the volume has another size", "size", size)
-}
-
-// stop ends the frontend and all below. It fails with san.ErrRefused, and the
-// attachment goes on, while the disk is in use.
-func (a *attachment) stop(ctx context.Context, force bool) error {
-	a.setPhase(PhaseStopping)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	f := *a.front.Load()
-	if err := f.stop(ctx, force); err != nil {
-		switch {
-		case errors.Is(err, san.ErrRefused):
-			a.setPhase(PhaseServing)
-			return err
-		case a.o.As == AsSocket:
-			a.o.Logger.Warn("clients were cut off", "err", err)
-		default:
-			return fmt.Errorf("%w: %w", ErrLeft, err)
-		}
-	}
-	return a.end(ctx)
-}
-
-// end closes what is below the frontend, of which nothing is left, and forgets
-// the attachment. It keeps the state, for the name of its sessions, where the
-// target may still execute writes: the next process of this name fences them
-// before it issues anything.
-func (a *attachment) end(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	err := a.stack.Load().close(ctx)
-	if errors.Is(err, multipath.ErrUnfenced) {
-		a.st.Device, a.st.Connections = noDevice, 0
-		err = fmt.Errorf("%w: attach %s again once a path is there, or give it up with 'sango detach --force %s'", err, a.o.Name, a.o.Name)
-		return errors.Join(err, a.o.Dir.save(&a.st))
-	}
-	return errors.Join(err, a.o.Dir.forget(a.o.Name))
 }
 
 func (a *attachment) setPhase(p Phase) {
