@@ -2,6 +2,7 @@ package attach
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -136,5 +137,32 @@ func TestInitiatorNameIsMadeOnce(t *testing.T) {
 	}
 	if _, err := d.initiator(); !errors.Is(err, san.ErrInvalid) {
 		t.Errorf("a wrong name: %v", err)
+	}
+}
+
+// A process that was killed could not take its sockets away.
+func TestDetachOfDeadLeavesNothing(t *testing.T) {
+	d := testDir(t)
+	boot, err := bootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(d.Path(), "nbd")
+	if err := d.save(&State{Name: "x", Source: "mem:16M,block=512", As: AsSocket, Group: 9, Run: 1, Device: noDevice, Boot: boot, Socket: socket}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{socket, d.Socket("x")} {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		l.Close()
+	}
+	if err := d.Detach(t.Context(), "x", true); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(d.Path()); err != nil || len(entries) > 0 {
+		t.Errorf("left: %v, %v", entries, err)
 	}
 }
