@@ -33,8 +33,9 @@ type conn struct {
 	allocation bool         // base:allocation was chosen
 	told       atomic.Int64 // the size that the client knows, in bytes
 
-	in  input
-	out output
+	in   input
+	out  output
+	left hangup // the reader's
 
 	free     []*request    // the reader's store of requests, see also freed
 	blocking chan *request // to idle workers
@@ -122,6 +123,8 @@ func (c *conn) cut() {
 // (nil) or something fails.
 func (c *conn) transmit() error {
 	c.in.buf = make([]byte, inputSize)
+	c.left = newHangup(c.nc)
+	defer c.left.close()
 	if _, ok := c.nc.(*tls.Conn); ok {
 		c.out.w = bufio.NewWriterSize(c.nc, inputSize)
 	}
@@ -245,6 +248,10 @@ func (c *conn) request(r nbd.Request) error {
 		q.fail(errno, why)
 		return nil
 	}
+	if !c.left.settle() {
+		q.drop()
+		return errHungUp
+	}
 	c.start(q)
 	if c.pending() > flushAt {
 		c.flush()
@@ -279,11 +286,13 @@ func (c *conn) take(n int64) *request {
 			c.mu.Unlock()
 			c.flush()
 			c.mu.Lock()
+			c.left.doubt = true
 			continue
 		}
 		c.reading = false
 		c.room.Wait()
 		c.reading = true
+		c.left.doubt = true
 	}
 	c.inflight++
 	c.memory += n

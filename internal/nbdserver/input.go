@@ -59,6 +59,7 @@ func (c *conn) read(p []byte, midway bool) (int, error) {
 	if n == 0 && midway && isTimeout(err) && c.respite() {
 		n, err = c.nc.Read(p)
 	}
+	c.left.doubt = true
 	c.mu.Lock()
 	c.reading = true
 	c.mu.Unlock()
