@@ -112,7 +112,15 @@ func TestMapChangesAreAnnounced(t *testing.T) {
 		t.Errorf("%d nexuses are left at the unit that was unmapped", n)
 	}
 
+	// Unit attentions stop three commands of those that are on their way to the
+	// volume that was there. The end of the session stops the others.
+	if len(w1.dropped) > 0 {
+		t.Errorf("dropped: %v", w1.dropped)
+	}
 	tg.SetMap(map[san.LUN]MapEntry{0: {Unit: b}})
+	if len(w1.dropped) != 1 || len(w2.dropped) != 1 {
+		t.Errorf("dropped: %v, %v", w1.dropped, w2.dropped)
+	}
 	wantSense(t, w1.tur(), scsi.UnitAttention, scsi.ASCPowerOnOrReset)
 	wantSense(t, w1.tur(), scsi.UnitAttention, scsi.ASCInquiryDataChanged)
 	wantSense(t, w1.tur(), scsi.UnitAttention, scsi.ASCReportedLUNsChanged)

@@ -142,10 +142,15 @@ func (t *Target) look(n *Nexus, old *view) (v *view, gone []*itl) {
 // SetMap replaces the LUN map. Every nexus whose visible LUNs change gets unit
 // attention 3F/0E; tasks of a LUN that is gone are ended (those that execute
 // go on to their end), and later commands end with LOGICAL UNIT NOT SUPPORTED.
+// Sessions that see another volume at the same LUN end: of the commands that
+// are on their way to the old one the unit attentions would stop but a few.
 // It returns when no task of a LUN that is gone can touch the medium.
 func (t *Target) SetMap(m map[san.LUN]MapEntry) {
 	t.change.Lock()
 	defer t.change.Unlock()
+	for _, tr := range t.mistaken(m) { // before the first can reach the new one
+		tr.Drop("another volume is at a LUN of this session")
+	}
 	var gone []*itl
 	waitFence(func(f *fence) {
 		t.mu.Lock()
@@ -168,6 +173,25 @@ func (t *Target) SetMap(m map[san.LUN]MapEntry) {
 	for _, i := range gone {
 		i.unit.nexusLost(i)
 	}
+}
+
+// mistaken returns the sessions that would see another volume by m where they
+// see one now.
+func (t *Target) mistaken(m map[san.LUN]MapEntry) (all []Transport) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.nexuses {
+		if n.closed {
+			continue
+		}
+		for l, i := range n.view.Load().all {
+			if e := m[l]; e.Unit != nil && e.Unit != i.unit && e.visible(n.host) {
+				all = append(all, n.tr)
+				break
+			}
+		}
+	}
+	return all
 }
 
 // refresh brings the view of n up to date. Call with the lock.
