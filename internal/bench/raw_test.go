@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"sango/internal/block/mem"
 	"sango/internal/initiator"
 	"sango/internal/lun"
+	"sango/internal/lun/luntest"
 	"sango/internal/san"
 	"sango/internal/target"
 )
@@ -24,25 +24,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testTarget = "iqn.2026-11.test:disks"
-
-// memStore is a lun.UnitStore in memory.
-type memStore struct {
-	mu sync.Mutex // guards m
-	m  map[string][]byte
-}
-
-func (s *memStore) Load(name string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.m[name]), nil
-}
-
-func (s *memStore) Save(name string, b []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.m[name] = bytes.Clone(b)
-	return nil
-}
 
 // directory is a target.Directory of one target.
 type directory struct{ target *lun.Target }
@@ -71,7 +52,7 @@ func serve(t *testing.T, readOnly bool) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := lun.NewUnit(v, dev, &memStore{m: map[string][]byte{}}, lun.UnitOptions{})
+	u, err := lun.NewUnit(v, dev, &luntest.Store{}, lun.UnitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func TestServerDrains(t *testing.T) {
 	s := start(t)
 	asked := make(chan iscsi.AsyncEvent, 4)
 	x := s.login(func(c *Config) { c.Event = func(_ *Session, a iscsi.Async, _ []byte) { asked <- a.Event } })
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	c := &Command{CDB: writeCDB(0, 1), Attr: scsi.Simple, Out: [][]byte{make([]byte, 512)}}
 	ended := make(chan error, 1)
 	c.Done = func(c *Command) { ended <- c.Err }
@@ -145,7 +145,7 @@ func TestServerDrains(t *testing.T) {
 	if err := x.Ping(longTime(t)); err != nil {
 		t.Error(err)
 	}
-	s.dev.release()
+	s.dev.Release()
 	if err := <-ended; err != nil || c.Status != scsi.Good {
 		t.Errorf("%v %v", err, c.Status)
 	}

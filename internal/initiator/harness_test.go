@@ -1,21 +1,20 @@
 package initiator
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"sango/internal/block"
+	"sango/internal/block/blocktest"
 	"sango/internal/block/mem"
 	"sango/internal/lun"
+	"sango/internal/lun/luntest"
 	"sango/internal/san"
 	"sango/internal/scsi"
 	"sango/internal/target"
@@ -29,25 +28,6 @@ const (
 	hostName   = "iqn.2026-11.test:host"
 	diskSize   = 64 << 20
 )
-
-// memStore is a lun.UnitStore in memory.
-type memStore struct {
-	mu sync.Mutex // guards m
-	m  map[string][]byte
-}
-
-func (s *memStore) Load(name string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.m[name]), nil
-}
-
-func (s *memStore) Save(name string, b []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.m[name] = bytes.Clone(b)
-	return nil
-}
 
 // directory is a target.Directory of one target.
 type directory struct {
@@ -71,7 +51,7 @@ func (d *directory) Login(_ string, _ netip.Addr, name string) (target.Grant, er
 type setup struct {
 	*target.Server
 	t    testing.TB
-	dev  *slow
+	dev  *blocktest.Gate
 	addr string
 }
 
@@ -82,8 +62,8 @@ func start(t testing.TB, change ...func(*target.Config, *directory)) *setup {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dev := &slow{inner: inner}
-	u, err := lun.NewUnit(v, dev, &memStore{m: map[string][]byte{}}, lun.UnitOptions{})
+	dev := blocktest.NewGate(inner)
+	u, err := lun.NewUnit(v, dev, &luntest.Store{}, lun.UnitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +88,7 @@ func start(t testing.TB, change ...func(*target.Config, *directory)) *setup {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l, 1) }()
 	t.Cleanup(func() {
-		dev.release()
+		dev.Release()
 		if err := errors.Join(srv.Close(), <-served); err != nil {
 			t.Error(err)
 		}
@@ -181,56 +161,6 @@ func do(t testing.TB, s *Session, c *Command) {
 func write(t testing.TB, s *Session, lba int, data ...[]byte) {
 	t.Helper()
 	do(t, s, &Command{CDB: writeCDB(lba, length(data)/512), Attr: scsi.Simple, Out: data})
-}
-
-// slow is a device that can be made to hold its requests.
-type slow struct {
-	inner block.Device
-
-	mu      sync.Mutex // guards the fields below
-	holding bool
-	held    []*block.Request
-	arrived chan struct{} // gets one token for each request held
-}
-
-func (s *slow) hold() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.holding, s.arrived = true, make(chan struct{}, 1024)
-	return s.arrived
-}
-
-func (s *slow) release() {
-	s.mu.Lock()
-	held := s.held
-	s.holding, s.held = false, nil
-	s.mu.Unlock()
-	for _, r := range held {
-		s.inner.Submit(r)
-	}
-}
-
-func (s *slow) Info() block.Info { return s.inner.Info() }
-func (s *slow) Close() error     { return s.inner.Close() }
-func (s *slow) Status(off, n int64, limit int) ([]block.Extent, error) {
-	return s.inner.Status(off, n, limit)
-}
-
-func (s *slow) Submit(r *block.Request) {
-	s.mu.Lock()
-	if s.holding {
-		if r.Flags&block.NoWait != 0 {
-			s.mu.Unlock()
-			r.End(block.ErrWouldBlock)
-			return
-		}
-		s.held = append(s.held, r)
-		s.arrived <- struct{}{}
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-	s.inner.Submit(r)
 }
 
 // longTime returns a context that ends long after anything a test waits for.

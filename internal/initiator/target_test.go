@@ -170,7 +170,7 @@ func TestSenseAndResidual(t *testing.T) {
 func TestContextAborts(t *testing.T) {
 	s := start(t)
 	x := s.login(func(c *Config) { c.QueueDepth = 1 })
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	ctx, cancel := context.WithCancel(longTime(t))
 	first := &Command{CDB: readCDB(0, 1), Attr: scsi.Simple, In: [][]byte{make([]byte, 512)}}
 	second := &Command{CDB: readCDB(0, 1), Attr: scsi.Simple, In: [][]byte{make([]byte, 512)}}
@@ -184,7 +184,7 @@ func TestContextAborts(t *testing.T) {
 	}
 	cancel()
 	// The device holds the read: the target answers the abort when it ends.
-	s.dev.release()
+	s.dev.Release()
 	all.Wait()
 	if first.Err != nil && !errors.Is(first.Err, ErrAborted) || !first.Sent {
 		t.Errorf("%v", first.Err)
@@ -202,7 +202,7 @@ func TestResetEndsTheCommandsOfItsUnit(t *testing.T) {
 			}
 		}
 	})
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	c := &Command{CDB: readCDB(0, 1), Attr: scsi.Simple, In: [][]byte{make([]byte, 512)}}
 	ended := make(chan error, 1)
 	c.Done = func(c *Command) { ended <- c.Err }
@@ -220,7 +220,7 @@ func TestResetEndsTheCommandsOfItsUnit(t *testing.T) {
 	if err := x.Ping(longTime(t)); err != nil { // it is there before this
 		t.Error(err)
 	}
-	s.dev.release()
+	s.dev.Release()
 	if err := <-result; err != nil {
 		t.Error(err)
 	}
@@ -241,7 +241,7 @@ func TestLostCommandsSayWhetherTheyWereSent(t *testing.T) {
 		c.QueueDepth = 2
 		c.Lost = func(_ *Session, err error) { lost <- err }
 	})
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	var cmds [5]Command
 	var ended sync.WaitGroup
 	ended.Add(len(cmds))

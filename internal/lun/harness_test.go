@@ -1,7 +1,6 @@
 package lun
 
 import (
-	"bytes"
 	"sync"
 	"testing"
 	"time"
@@ -11,36 +10,16 @@ import (
 	"sango/internal/block"
 	"sango/internal/block/mem"
 	"sango/internal/bufpool"
+	"sango/internal/lun/luntest"
 	"sango/internal/san"
 	"sango/internal/scsi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memStore is a UnitStore in memory.
-type memStore struct {
-	mu sync.Mutex
-	m  map[string][]byte
-}
+type memStore = luntest.Store
 
-func newStore() *memStore { return &memStore{m: map[string][]byte{}} }
-
-func (s *memStore) Load(name string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.m[name]), nil
-}
-
-func (s *memStore) Save(name string, b []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if b == nil {
-		delete(s.m, name)
-	} else {
-		s.m[name] = bytes.Clone(b)
-	}
-	return nil
-}
+func newStore() *memStore { return &memStore{} }
 
 // testVolume is what units of tests are made from.
 func testVolume() san.Volume {

@@ -18,6 +18,7 @@ import (
 	"sango/internal/block/mem"
 	"sango/internal/initiator"
 	"sango/internal/lun"
+	"sango/internal/lun/luntest"
 	"sango/internal/san"
 	"sango/internal/target"
 	"sango/test/harness"
@@ -30,25 +31,6 @@ const (
 	testTarget = "iqn.2026-11.test:disks"
 	testHost   = "iqn.2026-11.test:host"
 )
-
-// memStore is a lun.UnitStore in memory.
-type memStore struct {
-	mu sync.Mutex // guards m
-	m  map[string][]byte
-}
-
-func (s *memStore) Load(name string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.m[name]), nil
-}
-
-func (s *memStore) Save(name string, b []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.m[name] = bytes.Clone(b)
-	return nil
-}
 
 // rig is a target of ours with two portals in two port groups, each behind a
 // proxy that does to it what networks do. LUN 0 is a volume in memory.
@@ -91,7 +73,7 @@ func newUnit(t testing.TB, o mem.Options, naa uint64) (*lun.Unit, *mem.Device) {
 		ID: san.NewUUID(), Name: "test", Driver: "mem", Size: in.Size, BlockSize: in.BlockSize, PhysicalBlock: in.PhysicalBlock,
 		NAA: naa, ReadOnly: o.ReadOnly,
 	}
-	u, err := lun.NewUnit(v, dev, &memStore{m: map[string][]byte{}}, lun.UnitOptions{})
+	u, err := lun.NewUnit(v, dev, &luntest.Store{}, lun.UnitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

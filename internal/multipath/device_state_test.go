@@ -11,6 +11,7 @@ import (
 	"sango/internal/block/mem"
 	"sango/internal/initiator"
 	"sango/internal/lun"
+	"sango/internal/lun/luntest"
 	"sango/internal/san"
 	"sango/internal/scsi"
 )
@@ -60,7 +61,7 @@ func cached(t *testing.T) (*rig, *backed) {
 	}
 	b := &backed{Device: m}
 	v := san.Volume{ID: san.NewUUID(), Name: "cached", Driver: "mem", Size: rigSize, BlockSize: 512, PhysicalBlock: 512, NAA: 0x7777}
-	u, err := lun.NewUnit(v, b, &memStore{m: map[string][]byte{}}, lun.UnitOptions{})
+	u, err := lun.NewUnit(v, b, &luntest.Store{}, lun.UnitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func TestDropDoesNotWaitForOneBeforeTheNext(t *testing.T) {
 		i.ready()
 		all = append(all, i)
 	}
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	for _, i := range all {
 		i.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	}
@@ -78,7 +78,7 @@ func TestDropDoesNotWaitForOneBeforeTheNext(t *testing.T) {
 	for _, i := range all {
 		i.closed()
 	}
-	s.dev.release()
+	s.dev.Release()
 	if err := <-dropped; err != nil {
 		t.Error(err)
 	}
@@ -90,7 +90,7 @@ func TestDropMeetsAReinstatement(t *testing.T) {
 	s := start(t)
 	old := connect(t, s)
 	old.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	i := dial(t, s)
@@ -106,7 +106,7 @@ func TestDropMeetsAReinstatement(t *testing.T) {
 	if st := <-answered; st != iscsi.LoginUnavailable {
 		t.Errorf("the login ended with %v", st)
 	}
-	s.dev.release()
+	s.dev.Release()
 }
 
 // A login is told to come again when the tasks of the session that it replaces
@@ -115,13 +115,13 @@ func TestReinstatementDoesNotWaitForEver(t *testing.T) {
 	s := start(t, func(c *Config, _ *directory) { c.LoginTimeout = 500 * time.Millisecond })
 	old := connect(t, s)
 	old.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	if st := dial(t, s).login(isid(1), names(hostName, targetName)...); st != iscsi.LoginUnavailable {
 		t.Errorf("the login ended with %v", st)
 	}
-	s.dev.release()
+	s.dev.Release()
 	for st := iscsi.LoginUnavailable; st != iscsi.LoginSuccess; {
 		if st = dial(t, s).login(isid(1), names(hostName, targetName)...); st != iscsi.LoginSuccess && st != iscsi.LoginUnavailable {
 			t.Fatal(st)

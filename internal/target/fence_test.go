@@ -60,7 +60,7 @@ func TestFenceWaitsForWrites(t *testing.T) {
 	i.ready()
 	gathers := old.command(command{cdb: write10(8, 8), write: true, expected: 4096}) // waits for its data
 	r := old.r2t()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	itt := i.fenceInstances(scsi.FenceEntry{Run: 1, Login: 1})
@@ -69,7 +69,7 @@ func TestFenceWaitsForWrites(t *testing.T) {
 	h := dataOutHeader(gathers, r.TTT, 4096)
 	_, _ = old.nc.Write(old.wire(&h, pattern(4096))) // into the void
 	i.ping()                                         // no answer yet
-	s.dev.release()
+	s.dev.Release()
 	i.good(itt)
 	now := pattern(4096)
 	for n := range now {
@@ -165,7 +165,7 @@ func TestFenceEndsReinstatement(t *testing.T) {
 	old.ready()
 	i := session(t, s, 2, instanceKey(1, 3))
 	i.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	again := dial(t, s)
@@ -177,7 +177,7 @@ func TestFenceEndsReinstatement(t *testing.T) {
 	old.closed() // the login waits for its write now
 	itt := i.fenceInstances(scsi.FenceEntry{Run: 1, Login: 1}, scsi.FenceEntry{Run: 1, Login: 2})
 	i.ping()
-	s.dev.release()
+	s.dev.Release()
 	i.good(itt)
 	for _, x := range s.Sessions() {
 		if x.Instance.Login != 3 {
@@ -194,14 +194,14 @@ func TestFenceEachOther(t *testing.T) {
 		a, b := session(t, s, 1, instanceKey(1, 2*n)), session(t, s, 2, instanceKey(1, 2*n+1))
 		a.ready()
 		b.ready()
-		arrived := s.dev.hold()
+		arrived := s.dev.Hold()
 		for _, x := range []*initiator{a, b} {
 			x.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 		}
 		<-arrived // the other overlaps, and waits
 		a.fenceInstances(scsi.FenceEntry{Run: 1, Login: 2*n + 1})
 		_, _ = b.nc.Write(fencePDU(b, 2*n)) // it may be gone already
-		s.dev.release()
+		s.dev.Release()
 		third := session(t, s, 3, instanceKey(2, n))
 		third.ready()
 		third.good(third.fence(scsi.SAFenceEarlierRuns, scsi.FenceList{Group: 7, Run: 2}))
@@ -229,7 +229,7 @@ func TestManyFences(t *testing.T) {
 	old, i := session(t, s, 1, instanceKey(1, 1)), session(t, s, 2, instanceKey(1, 2))
 	old.ready()
 	i.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	for range hostFences {
@@ -243,7 +243,7 @@ func TestManyFences(t *testing.T) {
 	again := session(t, s, 2, instanceKey(1, 3)) // waits for the end of the session that fenced
 	again.ready()
 	itt := again.fenceInstances(scsi.FenceEntry{Run: 1, Login: 1}, scsi.FenceEntry{Run: 1, Login: 2})
-	s.dev.release()
+	s.dev.Release()
 	again.good(itt)
 }
 

@@ -1,21 +1,20 @@
 package target
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"sango/internal/block"
+	"sango/internal/block/blocktest"
 	"sango/internal/block/mem"
 	"sango/internal/lun"
+	"sango/internal/lun/luntest"
 	"sango/internal/san"
 )
 
@@ -26,25 +25,6 @@ const (
 	targetName = "iqn.2026-11.test:disks"
 	hostName   = "iqn.2026-11.test:host"
 )
-
-// memStore is a lun.UnitStore in memory.
-type memStore struct {
-	mu sync.Mutex // guards m
-	m  map[string][]byte
-}
-
-func (s *memStore) Load(name string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.m[name]), nil
-}
-
-func (s *memStore) Save(name string, b []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.m[name] = bytes.Clone(b)
-	return nil
-}
 
 // directory is a Directory of one target, and of others in name only.
 type directory struct {
@@ -81,7 +61,7 @@ type setup struct {
 	*Server
 	t    testing.TB
 	dir  *directory
-	dev  *slow
+	dev  *blocktest.Gate
 	addr string
 }
 
@@ -93,8 +73,8 @@ func start(t testing.TB, change ...func(*Config, *directory)) *setup {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dev := &slow{inner: inner}
-	u, err := lun.NewUnit(v, dev, &memStore{m: map[string][]byte{}}, lun.UnitOptions{})
+	dev := blocktest.NewGate(inner)
+	u, err := lun.NewUnit(v, dev, &luntest.Store{}, lun.UnitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +102,7 @@ func start(t testing.TB, change ...func(*Config, *directory)) *setup {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l, 1) }()
 	t.Cleanup(func() {
-		dev.release()
+		dev.Release()
 		if err := srv.Close(); err != nil {
 			t.Error(err)
 		}
@@ -135,58 +115,6 @@ func start(t testing.TB, change ...func(*Config, *directory)) *setup {
 		}
 	})
 	return &setup{Server: srv, t: t, dir: d, dev: dev, addr: l.Addr().String()}
-}
-
-// slow is a device that can be made to hold its requests.
-type slow struct {
-	inner block.Device
-
-	mu      sync.Mutex // guards the fields below
-	holding bool
-	held    []*block.Request
-	arrived chan struct{} // gets one token for each request held
-}
-
-// hold makes the device keep requests that may wait, until release. The
-// channel tells of each.
-func (s *slow) hold() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.holding, s.arrived = true, make(chan struct{}, 1024)
-	return s.arrived
-}
-
-func (s *slow) release() {
-	s.mu.Lock()
-	held := s.held
-	s.holding, s.held = false, nil
-	s.mu.Unlock()
-	for _, r := range held {
-		s.inner.Submit(r)
-	}
-}
-
-func (s *slow) Info() block.Info { return s.inner.Info() }
-func (s *slow) Close() error     { return s.inner.Close() }
-func (s *slow) Status(off, n int64, limit int) ([]block.Extent, error) {
-	return s.inner.Status(off, n, limit)
-}
-
-func (s *slow) Submit(r *block.Request) {
-	s.mu.Lock()
-	if s.holding {
-		if r.Flags&block.NoWait != 0 {
-			s.mu.Unlock()
-			r.End(block.ErrWouldBlock)
-			return
-		}
-		s.held = append(s.held, r)
-		s.arrived <- struct{}{}
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-	s.inner.Submit(r)
 }
 
 // within returns a context that ends long after anything a test waits for.

@@ -14,6 +14,7 @@ import (
 	"sango/internal/iscsi"
 	"sango/internal/iscsi/iscsitest"
 	"sango/internal/lun"
+	"sango/internal/lun/luntest"
 	"sango/internal/san"
 )
 
@@ -44,7 +45,7 @@ func besiege(t *testing.T, change ...func(*Config, *directory)) *siege {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, err := lun.NewUnit(v, dev, &memStore{m: map[string][]byte{}}, lun.UnitOptions{})
+		u, err := lun.NewUnit(v, dev, &luntest.Store{}, lun.UnitOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

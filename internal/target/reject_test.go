@@ -75,7 +75,7 @@ func TestTooManyImmediates(t *testing.T) {
 	s := start(t, func(c *Config, _ *directory) { c.Immediates = 2 })
 	i := connect(t, s)
 	i.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	for range 2 {
 		i.command(command{cdb: read10(0, 1), read: true, expected: 512, immediate: true})
 		<-arrived
@@ -84,7 +84,7 @@ func TestTooManyImmediates(t *testing.T) {
 	if got := i.rejected(); got != iscsi.RejectImmediate {
 		t.Errorf("rejected for %v", got)
 	}
-	s.dev.release()
+	s.dev.Release()
 	i.outcome()
 	i.outcome()
 	i.command(command{cdb: make([]byte, 6), immediate: true})

@@ -73,7 +73,7 @@ func TestLogoutWaitsForTasks(t *testing.T) {
 	s := start(t)
 	i := connect(t, s)
 	i.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	i.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	i.logout(iscsi.LogoutRequest{Reason: iscsi.LogoutSession})
@@ -94,7 +94,7 @@ func TestLogoutWaitsForTasks(t *testing.T) {
 	}
 	s.roundTrips(isid(2))
 	released.Store(true)
-	s.dev.release()
+	s.dev.Release()
 	if op := <-answered; op != iscsi.OpLogoutResponse {
 		t.Errorf("a %v PDU came", op)
 	}
@@ -123,7 +123,7 @@ func TestReinstatement(t *testing.T) {
 	if st := other.login(isid(7), names(hostName, targetName)...); st != iscsi.LoginSuccess {
 		t.Fatal(st)
 	}
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	i := dial(t, s)
@@ -143,7 +143,7 @@ func TestReinstatement(t *testing.T) {
 	}
 	s.roundTrips(isid(8))
 	released.Store(true)
-	s.dev.release()
+	s.dev.Release()
 	if st := <-answered; st != iscsi.LoginSuccess {
 		t.Fatalf("login ended with %v", st)
 	}
@@ -266,14 +266,14 @@ func TestDrop(t *testing.T) {
 	i = connect(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	i.ready()
 	i.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	if err := s.Drop(ctx, everySession, "test"); err == nil {
 		t.Error("Drop returned while a write was on the medium")
 	}
-	s.dev.release()
+	s.dev.Release()
 }
 
 func TestSessions(t *testing.T) {

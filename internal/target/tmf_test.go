@@ -41,13 +41,13 @@ func TestAbortTaskWaits(t *testing.T) {
 	s := start(t)
 	i := connect(t, s)
 	i.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	sn := i.cmdSN
 	itt := i.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
 	<-arrived
 	tmf := i.manage(iscsi.TaskRequest{Immediate: true, Function: iscsi.AbortTask, RefTag: itt, RefCmdSN: sn})
 	i.ping() // no answer yet
-	s.dev.release()
+	s.dev.Release()
 	if got := i.managed(tmf); got != iscsi.TaskComplete {
 		t.Errorf("answered %d", got)
 	}
@@ -179,7 +179,7 @@ func TestLogicalUnitReset(t *testing.T) {
 	s := start(t)
 	i := connect(t, s)
 	i.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	i.command(command{cdb: read10(0, 8), read: true, expected: 4096})
 	<-arrived
 	gap := i.cmdSN
@@ -187,7 +187,7 @@ func TestLogicalUnitReset(t *testing.T) {
 	i.command(command{cdb: write10(0, 1), write: true, expected: 512, data: pattern(512)})
 	tmf := i.manage(iscsi.TaskRequest{Immediate: true, Function: iscsi.LogicalUnitReset})
 	i.ping()
-	s.dev.release()
+	s.dev.Release()
 	if got := i.managed(tmf); got != iscsi.TaskComplete {
 		t.Errorf("answered %d", got)
 	}
@@ -211,7 +211,7 @@ func TestTaskSets(t *testing.T) {
 			}
 			i.ready()
 			other.ready()
-			arrived := s.dev.hold()
+			arrived := s.dev.Hold()
 			i.command(command{cdb: read10(0, 8), read: true, expected: 4096})
 			i.command(command{cdb: write10(64, 8), write: true, expected: 4096}) // gathers
 			i.r2t()
@@ -220,7 +220,7 @@ func TestTaskSets(t *testing.T) {
 			<-arrived
 			tmf := i.manage(iscsi.TaskRequest{Function: f})
 			i.ping() // no answer yet
-			s.dev.release()
+			s.dev.Release()
 			if got := i.managed(tmf); got != iscsi.TaskComplete {
 				t.Errorf("answered %d", got)
 			}

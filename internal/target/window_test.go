@@ -65,7 +65,7 @@ func TestWindowFollowsOutstandingCommands(t *testing.T) {
 	s := start(t, func(c *Config, _ *directory) { c.Window = 4 })
 	i := connect(t, s)
 	i.ready()
-	arrived := s.dev.hold()
+	arrived := s.dev.Hold()
 	for n := range 4 {
 		i.command(command{cdb: read10(8*n, 8), read: true, expected: 4096})
 	}
@@ -79,7 +79,7 @@ func TestWindowFollowsOutstandingCommands(t *testing.T) {
 	i.command(command{cdb: read10(0, 1), read: true, expected: 512}) // past MaxCmdSN: ignored
 	i.cmdSN--
 	i.ping()
-	s.dev.release()
+	s.dev.Release()
 	for range 4 {
 		if o := i.outcome(); o.status != 0 {
 			t.Errorf("a read ended with %+v", o)

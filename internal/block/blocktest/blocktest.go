@@ -1,5 +1,6 @@
 // Package blocktest is the contract suite of block.Device: every driver and
-// every layer passes it. All devices run under block.Check.
+// every layer passes it, and all devices run under block.Check. It has a device
+// too, for tests of what stands above one.
 package blocktest
 
 import (
