@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"syscall"
@@ -12,7 +11,6 @@ import (
 	"sango/internal/attach/kernelnbd"
 	"sango/internal/attach/ublk"
 	"sango/internal/block"
-	"sango/internal/nbdserver"
 	"sango/internal/san"
 )
 
@@ -59,7 +57,7 @@ func startFrontend(ctx context.Context, o *Options, st *State, dev block.Device,
 		}
 		return &nbdDisk{d}, nil
 	}
-	return startSocket(o, dev)
+	return startSocket(ctx, o, dev)
 }
 
 func ublkFrontend(d *ublk.Disk, err error) (frontend, error) {
@@ -139,86 +137,4 @@ func held(path string) bool {
 		f.Close()
 	}
 	return errors.Is(err, syscall.EBUSY)
-}
-
-// socketServer is a frontend.
-type socketServer struct {
-	srv  *nbdserver.Server
-	name string
-	path string
-	done chan struct{} // closed when Serve has returned
-	err  error         // of Serve; read after done
-}
-
-// startSocket serves dev on the socket of o, as the default export and by the
-// name of the attachment.
-func startSocket(o *Options, dev block.Device) (frontend, error) {
-	l, err := listen(o.SocketPath)
-	if err != nil {
-		return nil, err
-	}
-	s := &socketServer{
-		srv:  nbdserver.New(nbdserver.Options{Depth: o.Depth, Logger: o.Logger}),
-		name: o.Name, path: o.SocketPath, done: make(chan struct{}),
-	}
-	if err := s.srv.Add(o.Name, dev, nbdserver.ExportOptions{Description: o.Source.String(), ReadOnly: o.ReadOnly, Default: true}); err != nil {
-		l.Close()
-		return nil, err
-	}
-	go func() {
-		defer close(s.done)
-		if err := s.srv.Serve(l); !errors.Is(err, nbdserver.ErrClosed) {
-			s.err = err
-		}
-	}()
-	return s, nil
-}
-
-// listen listens on a unix socket for its owner alone. A socket that nobody
-// listens on is replaced.
-func listen(path string) (net.Listener, error) {
-	st, err := os.Lstat(path)
-	if err == nil {
-		if st.Mode()&os.ModeSocket == 0 {
-			return nil, san.Errorf(san.ErrRefused, "%s exists and is not a socket; name another path, or remove it", path)
-		}
-		if c, err := net.Dial("unix", path); err == nil {
-			c.Close()
-			return nil, san.Errorf(san.ErrRefused, "another process listens on %s; end it, or name another path", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, san.Errorf(san.ErrRefused, "the socket %s that a dead process left can't be removed: %v", path, err)
-		}
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, san.Errorf(san.ErrRefused, "socket %s: %v; name a path in a directory that exists and is writable", path, err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	return l, nil
-}
-
-func (s *socketServer) place() (string, int, string) { return "", noDevice, s.path }
-
-// resize has nobody to tell: NBD has no message for it, and requests are
-// checked against the size of the moment.
-func (s *socketServer) resize(context.Context, int64) error {
-	_, err := s.srv.Resized(s.name)
-	return err
-}
-
-func (s *socketServer) wait() error {
-	<-s.done
-	return s.err
-}
-
-// stop ends the clients' connections: nobody can tell whether an NBD client is
-// in the middle of something.
-func (s *socketServer) stop(ctx context.Context, _ bool) error {
-	err := s.srv.Close(ctx)
-	<-s.done
-	return err
 }

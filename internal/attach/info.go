@@ -10,7 +10,7 @@ import (
 const (
 	AsUblk   = "ublk"   // a kernel disk /dev/ublkbN
 	AsNBD    = "nbd"    // a kernel disk /dev/nbdN
-	AsSocket = "socket" // an NBD server on a unix socket
+	AsSocket = "socket" // an NBD server on a unix socket, or on TCP
 )
 
 // Info is what is told when an attachment serves, and what the ready file
@@ -19,6 +19,7 @@ type Info struct {
 	Name      string `json:"name"`
 	Device    string `json:"device,omitempty"` // path of the kernel disk
 	Socket    string `json:"socket,omitempty"` // path of the NBD server's socket
+	Listen    string `json:"listen,omitempty"` // address of the NBD server on TCP
 	Size      int64  `json:"size"`             // bytes
 	BlockSize int    `json:"block_size"`
 	PID       int    `json:"pid"`

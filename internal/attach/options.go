@@ -2,6 +2,7 @@ package attach
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -28,7 +29,14 @@ type Options struct {
 	ReadOnly   bool
 	Queues     int    // of a ublk disk, or connections of an NBD disk; 0: the frontend's default
 	Depth      int    // requests in flight of one of these; 0: the frontend's default
-	SocketPath string // AsSocket: where to listen
+	SocketPath string // AsSocket: the unix socket; "": none
+	// Listen, of AsSocket, is where NBD is served on TCP, IP:PORT; "": nowhere.
+	// With TLSCert and TLSKey, PEM files, clients have to use TLS; with TLSClients
+	// they have to show a certificate that one of that file has signed. Other
+	// addresses than of the loopback need that, or Insecure.
+	Listen                      string
+	TLSCert, TLSKey, TLSClients string
+	Insecure                    bool
 
 	ReadyFile string // appears, by rename, when the attachment serves, and goes with it; holds Info
 	// StartTime bounds how long a first start waits for a path; 0: 60 s. One that
@@ -42,6 +50,8 @@ type Options struct {
 	// OpenVolume opens the source volume:NAME.
 	OpenVolume func(ctx context.Context, name string, readOnly bool) (block.Device, error)
 	Logger     *slog.Logger // nil: slog.Default()
+
+	tls *tls.Config // what loadTLS has read
 
 	// start is startFrontend; tests put others here.
 	start func(ctx context.Context, o *Options, st *State, dev block.Device, recover bool) (frontend, error)
@@ -89,17 +99,26 @@ func (o *Options) complete() error {
 			return err
 		}
 	}
-	if o.Queues < 0 || o.Queues > 64 || o.Depth < 0 || o.Depth > 4096 {
-		return san.Errorf(san.ErrInvalid, "%d queues of %d requests: use 1 to 64 queues of 1 to 4096", o.Queues, o.Depth)
+	if o.Queues < 0 || o.Queues > 64 {
+		return san.Errorf(san.ErrInvalid, "%d queues: use 1 to 64, or 0 for the default", o.Queues)
+	}
+	if o.Depth < 0 || o.Depth > 4096 {
+		return san.Errorf(san.ErrInvalid, "a depth of %d requests: use 1 to 4096, or 0 for the default", o.Depth)
 	}
 	switch o.As {
 	case AsUblk, AsNBD:
-		if o.SocketPath != "" {
-			return san.Errorf(san.ErrInvalid, "a socket path goes with the frontend socket only")
+		if o.SocketPath != "" || o.Listen != "" || o.TLSCert != "" || o.TLSKey != "" || o.TLSClients != "" || o.Insecure {
+			return san.Errorf(san.ErrInvalid, "--socket, --listen, --tls-... and --insecure go with --as socket only")
 		}
 	case AsSocket:
+		if err := o.checkListen(); err != nil {
+			return err
+		}
+		if o.SocketPath == "" && o.Listen == "" {
+			return san.Errorf(san.ErrInvalid, "which socket? name its path with --socket, or an address with --listen")
+		}
 		if o.SocketPath == "" {
-			return san.Errorf(san.ErrInvalid, "which socket? name its path with --socket")
+			break
 		}
 		abs, err := filepath.Abs(o.SocketPath)
 		if err != nil {

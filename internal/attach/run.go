@@ -52,6 +52,9 @@ func Run(ctx context.Context, o Options, ready func(Info)) (err error) {
 	if err := o.complete(); err != nil {
 		return err
 	}
+	if err := o.loadTLS(); err != nil {
+		return err
+	}
 	if err := o.Dir.make(); err != nil {
 		return err
 	}
@@ -235,13 +238,18 @@ func (a *attachment) open(ctx context.Context, takeOver, recover bool) error {
 	}
 	a.recovered = recover
 	a.front.Store(&f)
+	was := a.st.Device
 	_, a.st.Device, _ = f.place()
 	in := s.top.Info()
 	a.st.Size, a.st.BlockSize, a.st.Volume = in.Size, in.BlockSize, s.identity()
 	if o.As == AsNBD {
 		a.st.Connections = connections(o.Queues, a.st.Connections)
 	}
-	if err := o.Dir.save(&a.st); err != nil {
+	switch err := o.Dir.save(&a.st); {
+	case err == nil:
+	case recover && was == a.st.Device: // what is noted leads to it, and applications use it
+		o.Logger.Warn("the state can't be brought up to date", "err", err)
+	default:
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
 		return fail(errors.Join(err, f.stop(stopping, true)))
@@ -254,6 +262,9 @@ func (a *attachment) describe() Info {
 	f, in := *a.front.Load(), a.stack.Load().top.Info()
 	i := Info{Name: a.o.Name, Size: in.Size, BlockSize: in.BlockSize, PID: os.Getpid()}
 	i.Device, _, i.Socket = f.place()
+	if s, ok := f.(*socketServer); ok {
+		i.Listen = s.tcp
+	}
 	return i
 }
 

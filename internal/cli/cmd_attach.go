@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,9 @@ type attachOptions struct {
 	chapUser, chapSecretFile            string
 	mutualUser, mutualSecretFile        string
 	queueTime, startTime                time.Duration
+	listen, tlsCert, tlsKey, tlsClients string
 	queueForever, readOnly, discover    bool
+	insecure                            bool
 	queues, depth                       int
 }
 
@@ -63,10 +66,16 @@ and --as says what of it applications get:
 
   ublk     a disk, /dev/ublkbN (Linux 6.4 or later with ublk_drv)
   nbd      a disk, /dev/nbdN, by the kernel's NBD driver
-  socket   an NBD server on the unix socket --socket, for QEMU, nbdcopy, nbd-client;
-           the export has the name of the attachment, and is the default one
+  socket   an NBD server on the unix socket --socket, on the TCP address --listen, or
+           on both, for QEMU, nbdcopy, nbd-client; the export has the name of the
+           attachment, and is the default one
 
-The path of the disk or socket is printed when it serves. Requests of a path that
+The path of the disk or socket, or else the address, is printed when it serves. Whoever
+may use it can read and write the volume: a unix socket is its owner's alone; on TCP
+--tls-clients admits those alone who have a certificate, and encrypts. Without it
+--listen takes addresses of the loopback only, unless --insecure is given.
+
+Requests of a path that
 fails go on over the others; writes only once the target has promised that the
 first copy can't land any more (the FENCE command of Sango's targets, or 10 s of
 waiting with others). Without any path requests wait for --queue-time.
@@ -87,6 +96,11 @@ A secret in a URL can be seen in the process list: --chap-secret-file hides it.
 	p := c.Flags()
 	p.StringVar(&o.as, "as", attach.AsUblk, "what applications get: ublk, nbd or socket")
 	p.StringVar(&o.socket, "socket", "", "path of the NBD socket")
+	p.StringVar(&o.listen, "listen", "", "serve NBD on TCP, at IP:PORT; port 0 takes a free one")
+	p.StringVar(&o.tlsCert, "tls-cert", "", "file with the certificate of the NBD server, PEM: clients on TCP have to use TLS")
+	p.StringVar(&o.tlsKey, "tls-key", "", "file with its key, PEM")
+	p.StringVar(&o.tlsClients, "tls-clients", "", "file with the certificates, PEM, that sign those of the clients to be admitted")
+	p.BoolVar(&o.insecure, "insecure", false, "let everybody on the network who reaches --listen read and write")
 	p.StringVar(&o.name, "name", "", "name of the attachment (default: made of SOURCE)")
 	p.StringVar(&o.initiator, "initiator", "", "iSCSI name of this host (default: made once, in the host directory)")
 	p.StringVar(&o.policy, "policy", "", "choice of the path: service-time (default), queue-length, round-robin or failover")
@@ -101,7 +115,7 @@ A secret in a URL can be seen in the process list: --chap-secret-file hides it.
 	p.StringVar(&o.chapSecretFile, "chap-secret-file", "", "file with that user's secret")
 	p.StringVar(&o.mutualUser, "mutual-user", "", "mutual CHAP: the user as which every target must prove itself")
 	p.StringVar(&o.mutualSecretFile, "mutual-secret-file", "", "file with the target's secret")
-	p.StringVar(&o.readyFile, "ready-file", "", `file that appears, by rename, when it serves: {"name","device"|"socket","size","block_size","pid"}`)
+	p.StringVar(&o.readyFile, "ready-file", "", `file that appears, by rename, when it serves: {"name","device"|"socket"|"listen","size","block_size","pid"}`)
 	p.StringVar(&o.logLevel, "log", "info", "what to log: debug, info, warn or error")
 	p.StringVar(&o.settings, "settings", "", "")
 	_ = p.MarkHidden("settings") // the supervisor's
@@ -133,11 +147,7 @@ func (o *attachOptions) run(ctx context.Context, a *app, source string) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	err = attach.Run(ctx, opt, func(i attach.Info) {
-		place := i.Device
-		if place == "" {
-			place = i.Socket
-		}
-		fmt.Fprintln(a.out, place)
+		fmt.Fprintln(a.out, cmp.Or(i.Device, i.Socket, i.Listen))
 	})
 	if errors.Is(err, attach.ErrLeft) {
 		// Requests may be under way: whoever asked for them must not get an answer
@@ -152,7 +162,8 @@ func (o *attachOptions) run(ctx context.Context, a *app, source string) error {
 func (o *attachOptions) options(source string) (attach.Options, error) {
 	opt := attach.Options{
 		Name: o.name, As: o.as, Initiator: o.initiator, Queue: o.queueTime, Discover: o.discover, ReadOnly: o.readOnly,
-		Queues: o.queues, Depth: o.depth, SocketPath: o.socket, ReadyFile: o.readyFile, StartTime: o.startTime, Settings: o.settings,
+		Queues: o.queues, Depth: o.depth, SocketPath: o.socket, Listen: o.listen,
+		TLSCert: o.tlsCert, TLSKey: o.tlsKey, TLSClients: o.tlsClients, Insecure: o.insecure, ReadyFile: o.readyFile, StartTime: o.startTime, Settings: o.settings,
 	}
 	var err error
 	if opt.Dir, err = o.dir(); err != nil {

@@ -55,6 +55,10 @@ that it left. The configuration is YAML or JSON:
       dir: /var/lib/sango        # of the node, which does not run
       as: socket
       socket: /run/sango/scratch.sock
+      listen: 10.0.0.9:10809     # and on TCP, to those who have a certificate
+      tls_cert: /etc/sango/nbd.pem
+      tls_key: /etc/sango/nbd-key.pem
+      tls_clients: /etc/sango/nbd-clients.pem
 
 SIGHUP reads it again: new attachments start, those that are gone are detached,
 and those that changed are started anew. SIGTERM detaches all within 15 seconds;

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"os/signal"
@@ -131,10 +132,7 @@ func (o *pathsOptions) follow(ctx context.Context, a *app, last []attach.Status,
 func pathTable(w io.Writer, all []attach.Status) {
 	rows := make([][]string, 0, len(all))
 	for _, s := range all {
-		place := s.Device
-		if place == "" {
-			place = s.Socket
-		}
+		place := cmp.Or(s.Device, s.Socket, s.Listen)
 		head := []string{s.Name, string(s.Phase), dash(place), size(s.Size)}
 		if s.Multipath == nil || len(s.Multipath.Paths) == 0 {
 			rows = append(rows, append(head, "-", dash(""), "", "", "", ""))

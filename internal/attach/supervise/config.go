@@ -27,6 +27,11 @@ type Attachment struct {
 	Source           string `koanf:"source"`
 	As               string `koanf:"as"`
 	Socket           string `koanf:"socket"`
+	Listen           string `koanf:"listen"`
+	TLSCert          string `koanf:"tls_cert"`
+	TLSKey           string `koanf:"tls_key"`
+	TLSClients       string `koanf:"tls_clients"`
+	Insecure         bool   `koanf:"insecure"`
 	Initiator        string `koanf:"initiator"`
 	Policy           string `koanf:"policy"`
 	QueueTime        string `koanf:"queue_time"` // a duration, or forever
@@ -120,6 +125,7 @@ func (a *Attachment) check() error {
 	}
 	o := attach.Options{
 		Name: a.Name, Source: src, As: a.As, Initiator: a.Initiator, Queues: a.Queues, Depth: a.Depth, SocketPath: a.Socket,
+		Listen: a.Listen, TLSCert: a.TLSCert, TLSKey: a.TLSKey, TLSClients: a.TLSClients, Insecure: a.Insecure,
 	}
 	if err := o.Check(); err != nil {
 		return err
@@ -127,7 +133,7 @@ func (a *Attachment) check() error {
 	if (src.Volume != "") != (a.Node != "") {
 		return fmt.Errorf("attachment %s: dir is the directory of the node of a volume: source; give it there, and only there", a.Name)
 	}
-	for _, p := range []*string{&a.Socket, &a.CHAPSecretFile, &a.MutualSecretFile, &a.ReadyFile, &a.Node} {
+	for _, p := range []*string{&a.Socket, &a.TLSCert, &a.TLSKey, &a.TLSClients, &a.CHAPSecretFile, &a.MutualSecretFile, &a.ReadyFile, &a.Node} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			return fmt.Errorf("attachment %s: %s is no absolute path", a.Name, *p)
 		}
@@ -147,6 +153,13 @@ func (a *Attachment) Args(hostDir string) []string {
 		}
 	}
 	add("socket", a.Socket)
+	add("listen", a.Listen)
+	add("tls-cert", a.TLSCert)
+	add("tls-key", a.TLSKey)
+	add("tls-clients", a.TLSClients)
+	if a.Insecure {
+		args = append(args, "--insecure")
+	}
 	add("initiator", a.Initiator)
 	add("policy", a.Policy)
 	if a.QueueTime == forever {
