@@ -91,9 +91,8 @@ crash: build ## kill -9 under verified load, ROUNDS (50) times
 	$(GO) run ./test/crash -sango bin/sango -rounds $(ROUNDS)
 
 .PHONY: vm
-vm: build ## a real Linux kernel (in QEMU): open-iscsi, dm-multipath, filesystems, sg3-utils; ublk disks
-	$(GO) run ./test/vm -sango bin/sango
-	$(GO) run ./test/vm -scenario ublk
+vm: build ## a real Linux kernel (in QEMU) uses Sango in every way (SCENARIO=attach-ublk for one, SHORT=1 for less)
+	$(GO) run ./test/vm -sango bin/sango $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(SHORT),-short -size 6M)
 
 .PHONY: vuln
 vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what is built in

@@ -67,7 +67,8 @@ func answer(ctx context.Context, share string, done <-chan struct{}, do func(ctx
 	}
 }
 
-// steps reports what the guest wrote to "results" since the last call: name, exit status, begin and end in seconds.
+// steps reports what the guest wrote to "results" since the last call: name, exit status, begin and end in seconds, and
+// what the step has to tell, as the longest stall.
 func steps(share string, seen int, rep *harness.Report) (int, error) {
 	b, err := os.ReadFile(filepath.Join(share, "results"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -87,6 +88,9 @@ func steps(share string, seen int, rep *harness.Report) (int, error) {
 			failure = fmt.Errorf("exit status %d; the end of its output:\n%s", s.status, end(filepath.Join(share, "log", s.name), 30))
 		}
 		rep.Add(s.name, s.took, failure)
+		if s.note != "" {
+			fmt.Fprintf(rep.W, "     %s\n", s.note)
+		}
 	}
 	return seen, nil
 }
@@ -95,11 +99,12 @@ type guestStep struct {
 	name   string
 	status int
 	took   time.Duration
+	note   string
 }
 
 func parseStep(line string) (guestStep, error) {
 	f := strings.Fields(line)
-	if len(f) != 4 {
+	if len(f) < 4 {
 		return guestStep{}, fmt.Errorf("results of the guest: %q", line)
 	}
 	status, err1 := strconv.Atoi(f[1])
@@ -108,7 +113,7 @@ func parseStep(line string) (guestStep, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return guestStep{}, fmt.Errorf("results of the guest: %q: %w", line, err)
 	}
-	return guestStep{f[0], status, time.Duration((finish - begin) * float64(time.Second))}, nil
+	return guestStep{f[0], status, time.Duration((finish - begin) * float64(time.Second)), strings.Join(f[4:], " ")}, nil
 }
 
 // end returns the last lines of a file.

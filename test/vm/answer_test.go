@@ -66,3 +66,16 @@ func TestAnswer(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+func TestWhatAStepTellsIsPrinted(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	rep := &harness.Report{W: &out}
+	write(t, filepath.Join(dir, "results"), "one 0 1 2 longest stall: 120 ms\ntwo 0 2 3 \n")
+	if _, err := steps(dir, 0, rep); err != nil || rep.Passed != 2 {
+		t.Fatalf("%d passed, %v", rep.Passed, err)
+	}
+	if want := "ok   one (1.0 s)\n     longest stall: 120 ms\nok   two (1.0 s)\n"; out.String() != want {
+		t.Errorf("%q, want %q", &out, want)
+	}
+}

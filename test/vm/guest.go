@@ -33,12 +33,13 @@ func (g guest) build(ctx context.Context, script string, w io.Writer) error {
 // Software emulation on purpose: it works on machines without KVM, and with KVM inside of a VM QEMU hangs at times.
 // One thread for both CPUs, because QEMU 7.2 with a thread each lets the guest panic now and then. Two cards with a user
 // network each: behind both the guest finds this machine's loopback, at 10.0.2.2 and 10.0.3.2.
-func (g guest) start() (*exec.Cmd, error) {
+// kernel is more of the kernel's command line, more are further arguments.
+func (g guest) start(kernel string, more []string) (*exec.Cmd, error) {
 	args := []string{
-		"-accel", "tcg,thread=single,tb-size=256", "-cpu", "max", "-smp", "2", "-m", "1024",
+		"-accel", "tcg,thread=single,tb-size=256", "-cpu", "max", "-smp", "2", "-m", "1536",
 		"-nodefaults", "-machine", "pc", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(g.cache, "vmlinuz"), "-initrd", filepath.Join(g.cache, "initramfs"),
-		"-append", "console=ttyS0 loglevel=4 panic=-1 tsc=reliable mitigations=off no_timer_check random.trust_cpu=on",
+		"-append", "console=ttyS0 loglevel=4 panic=-1 tsc=reliable mitigations=off no_timer_check random.trust_cpu=on " + kernel,
 		"-chardev", "file,id=console,path=" + filepath.Join(g.share, "console"), "-serial", "chardev:console",
 		"-device", "virtio-serial-pci",
 		"-chardev", "file,id=out,path=" + filepath.Join(g.share, "output"), "-device", "virtserialport,chardev=out,name=out",
@@ -48,7 +49,7 @@ func (g guest) start() (*exec.Cmd, error) {
 	for i, net := range []string{"10.0.2.0/24", "10.0.3.0/24"} {
 		args = append(args, "-netdev", fmt.Sprintf("user,id=n%d,net=%s", i, net), "-device", fmt.Sprintf("virtio-net-pci,netdev=n%d", i))
 	}
-	cmd := exec.Command("qemu-system-x86_64", args...)
+	cmd := exec.Command("qemu-system-x86_64", append(args, more...)...)
 	log, err := os.Create(filepath.Join(g.share, "qemu"))
 	if err != nil {
 		return nil, err
