@@ -4,13 +4,11 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
-)
 
-// maxVec is the longest I/O vector of one system call (IOV_MAX).
-const maxVec = 1024
+	"sango/internal/vecio"
+)
 
 // tcpSocket moves vectors of bytes over TCP without an allocation, and can
 // write without waiting. Its read half belongs to the reader, its write half
@@ -49,7 +47,7 @@ func newTCPSocket(c net.Conn) *tcpSocket {
 }
 
 func (s *tcpSocket) read(dst [][]byte) (int, error) {
-	s.readVec = iovec(s.readVec[:0], dst)
+	s.readVec, _ = vecio.Append(s.readVec[:0], dst)
 	s.readN, s.readErr = 0, nil
 	err := s.raw.Read(s.readFn)
 	if err == nil {
@@ -61,7 +59,7 @@ func (s *tcpSocket) read(dst [][]byte) (int, error) {
 
 // readOnce is one attempt; false makes the runtime wait for readiness.
 func (s *tcpSocket) readOnce(fd uintptr) bool {
-	n, errno := vectored(unix.SYS_READV, fd, s.readVec)
+	n, errno := vecio.Read(fd, s.readVec)
 	switch {
 	case errno == unix.EAGAIN:
 		return false
@@ -76,7 +74,7 @@ func (s *tcpSocket) readOnce(fd uintptr) bool {
 }
 
 func (s *tcpSocket) write(src [][]byte, wait bool) (int, error) {
-	s.writeVec = iovec(s.writeVec[:0], src)
+	s.writeVec, _ = vecio.Append(s.writeVec[:0], src)
 	s.writeN, s.writeErr, s.writeWait = 0, nil, wait
 	err := s.raw.Write(s.writeFn)
 	if err == nil {
@@ -87,7 +85,7 @@ func (s *tcpSocket) write(src [][]byte, wait bool) (int, error) {
 }
 
 func (s *tcpSocket) writeOnce(fd uintptr) bool {
-	n, errno := vectored(unix.SYS_WRITEV, fd, s.writeVec)
+	n, errno := vecio.Write(fd, s.writeVec)
 	switch errno {
 	case 0:
 		s.writeN = n
@@ -97,38 +95,4 @@ func (s *tcpSocket) writeOnce(fd uintptr) bool {
 		s.writeErr = os.NewSyscallError("writev", errno)
 	}
 	return true
-}
-
-// iovec appends the non-empty slices of b to v, at most maxVec of them.
-func iovec(v []unix.Iovec, b [][]byte) []unix.Iovec {
-	for _, p := range b {
-		if len(p) == 0 {
-			continue
-		}
-		if len(v) == maxVec {
-			break
-		}
-		e := unix.Iovec{Base: &p[0]}
-		e.SetLen(len(p))
-		v = append(v, e)
-	}
-	return v
-}
-
-// vectored is readv or writev. The wrappers of x/sys allocate a vector for
-// each call; this one uses that of its caller.
-func vectored(trap, fd uintptr, v []unix.Iovec) (int, syscall.Errno) {
-	if len(v) == 0 {
-		return 0, unix.EINVAL
-	}
-	for {
-		n, _, errno := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)))
-		switch errno {
-		case 0:
-			return int(n), 0
-		case unix.EINTR:
-			continue
-		}
-		return 0, errno
-	}
 }

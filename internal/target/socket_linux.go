@@ -7,13 +7,11 @@ import (
 	"os"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
-)
 
-// maxVec is the longest I/O vector of one system call (IOV_MAX).
-const maxVec = 1024
+	"sango/internal/vecio"
+)
 
 // socket is one TCP connection and all the system calls that are made on it.
 // Its read half belongs to the connection's reader, its write half to the
@@ -59,7 +57,7 @@ func newSocket(c *net.TCPConn) (*socket, error) {
 // (os.ErrDeadlineExceeded), and reads it into dst. The end of the stream is
 // errHangUp. Afterwards arrival is the arrival time of the bytes read.
 func (s *socket) read(dst [][]byte) (int, error) {
-	s.readVec, s.readWant = iovec(s.readVec[:0], dst)
+	s.readVec, s.readWant = vecio.Append(s.readVec[:0], dst)
 	s.readN, s.readErr = 0, nil
 	err := s.raw.Read(s.readFn)
 	if err == nil {
@@ -76,7 +74,7 @@ var errHangUp = errors.New("the peer closed the connection")
 // after the moment that seenEmpty names.
 func (s *socket) readOnce(fd uintptr) bool {
 	now := time.Now()
-	n, errno := vectored(unix.SYS_READV, fd, s.readVec)
+	n, errno := vecio.Read(fd, s.readVec)
 	switch {
 	case errno == unix.EAGAIN:
 		s.seenEmpty = now
@@ -98,7 +96,7 @@ func (s *socket) readOnce(fd uintptr) bool {
 // write writes from src. With wait it blocks until the socket has taken
 // something; without, it returns 0, nil when the socket takes nothing.
 func (s *socket) write(src [][]byte, wait bool) (int, error) {
-	s.writeVec, _ = iovec(s.writeVec[:0], src)
+	s.writeVec, _ = vecio.Append(s.writeVec[:0], src)
 	s.writeN, s.writeErr, s.writeWait = 0, nil, wait
 	err := s.raw.Write(s.writeFn)
 	if err == nil {
@@ -109,7 +107,7 @@ func (s *socket) write(src [][]byte, wait bool) (int, error) {
 }
 
 func (s *socket) writeOnce(fd uintptr) bool {
-	n, errno := vectored(unix.SYS_WRITEV, fd, s.writeVec)
+	n, errno := vecio.Write(fd, s.writeVec)
 	switch errno {
 	case 0:
 		s.writeN = n
@@ -119,43 +117,6 @@ func (s *socket) writeOnce(fd uintptr) bool {
 		s.writeErr = os.NewSyscallError("writev", errno)
 	}
 	return true
-}
-
-// iovec appends the non-empty slices of b to v, at most maxVec of them.
-func iovec(v []unix.Iovec, b [][]byte) ([]unix.Iovec, int) {
-	total := 0
-	for _, p := range b {
-		if len(p) == 0 {
-			continue
-		}
-		if len(v) == maxVec {
-			break
-		}
-		e := unix.Iovec{Base: &p[0]}
-		e.SetLen(len(p))
-		v = append(v, e)
-		total += len(p)
-	}
-	return v, total
-}
-
-// vectored is readv or writev. The wrappers of x/sys allocate a vector for each
-// call; this one uses that of its caller. It is a Syscall and not a RawSyscall:
-// copying a megabyte takes long enough to be worth a scheduler's notice.
-func vectored(trap, fd uintptr, v []unix.Iovec) (int, syscall.Errno) {
-	if len(v) == 0 {
-		return 0, unix.EINVAL
-	}
-	for {
-		n, _, errno := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)))
-		switch errno {
-		case 0:
-			return int(n), 0
-		case unix.EINTR:
-			continue
-		}
-		return 0, errno
-	}
 }
 
 // hungUp reports whether the connection is known to be broken or closed by
