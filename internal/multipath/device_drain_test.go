@@ -7,7 +7,9 @@ import (
 
 	"sango/internal/block"
 	"sango/internal/block/mem"
+	"sango/internal/initiator"
 	"sango/internal/lun"
+	"sango/internal/san"
 	"sango/internal/target"
 )
 
@@ -123,4 +125,38 @@ func TestDrainIsShown(t *testing.T) {
 	bothUp(t, d)
 	l.end()
 	clean(t, d)
+}
+
+// laterSession is a session under another login number.
+type laterSession struct {
+	session
+	login uint32
+}
+
+func (s *laterSession) Instance() (san.Instance, bool) {
+	i, noted := s.session.Instance()
+	i.Login = s.login
+	return i, noted
+}
+
+// A target may ask for a logout before the device has heard of the login.
+func TestDrainOvertakesTheLogin(t *testing.T) {
+	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
+	d := r.open(r.config())
+	bothUp(t, d)
+	p := d.all()[0]
+	now := p.live.Load()
+	s := &laterSession{session: now.session, login: now.login + 1000}
+	p.draining(s.login)
+	if v := d.View(); v.Paths[0].State != PathUp {
+		t.Errorf("the session before it is taken for it: %s", show(&v))
+	}
+	p.up(s)
+	if v := d.View(); v.Paths[0].State != PathDraining {
+		t.Errorf("%s", show(&v))
+	}
+	p.down(s, initiator.ErrDraining)
+	if v := d.View(); v.Paths[0].State != PathDown {
+		t.Errorf("%s", show(&v))
+	}
 }

@@ -55,7 +55,8 @@ type portal struct {
 	keep   keeper
 	stop   sync.Once
 	live   atomic.Pointer[live]
-	refuse atomic.Bool // the last login was refused for good
+	refuse atomic.Bool   // the last login was refused for good
+	leaves atomic.Uint32 // the login of the last session that drains
 
 	seen atomic.Pointer[facts] // what the last probe found
 
@@ -164,12 +165,21 @@ func (p *portal) up(s session) {
 	p.live.Store(&live{session: s, login: i.Login, up: time.Now()})
 	p.d.log.Info("path has a session", "portal", p.url.Host, "instance", i)
 	p.d.step(event{kind: evLogin, path: p.id, login: i.Login, named: noted})
+	if p.leaves.Load() == i.Login { // it was told before the engine knew the session
+		p.draining(i.Login)
+	}
 	// What kept this portal away may have kept the others away too.
 	for _, o := range p.d.all() {
 		if o != p && o.live.Load() == nil {
 			o.keep.Retry()
 		}
 	}
+}
+
+// draining notes that the target is about to end a session of p.
+func (p *portal) draining(login uint32) {
+	p.leaves.Store(login)
+	p.d.step(event{kind: evDraining, path: p.id, login: login})
 }
 
 // down is called by the keeper when a session has ended.
@@ -225,7 +235,7 @@ func (d *Device) async(s *initiator.Session, a iscsi.Async, sense []byte) {
 	case iscsi.AsyncSCSI:
 	case iscsi.AsyncLogout, iscsi.AsyncDrop, iscsi.AsyncDropSession:
 		if p != nil {
-			d.step(event{kind: evDraining, path: p.id, login: i.Login})
+			p.draining(i.Login)
 		}
 		return
 	default:
