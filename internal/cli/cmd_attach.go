@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sango/internal/attach"
+	"sango/internal/attach/supervise"
 	"sango/internal/block"
 	"sango/internal/gateway"
 	"sango/internal/multipath"
@@ -24,7 +25,7 @@ import (
 type hostFlags struct{ path string }
 
 func (h *hostFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&h.path, "host-dir", "", "directory of this host's attachments (default $SANGO_HOST_DIR, or /var/lib/sango-host for root)")
+	c.Flags().StringVar(&h.path, "host-dir", "", "directory of this host's attachments (default $SANGO_HOST_DIR, or /var/lib/sango-host for root, sango-host in $XDG_STATE_HOME for others)")
 }
 
 func (h *hostFlags) dir() (attach.Dir, error) {
@@ -41,7 +42,7 @@ func (h *hostFlags) dir() (attach.Dir, error) {
 type attachOptions struct {
 	hostFlags
 	as, socket, name, initiator, policy string
-	readyFile, logLevel, settings       string
+	readyFile, logLevel                 string
 	chapUser, chapSecretFile            string
 	mutualUser, mutualSecretFile        string
 	queueTime, startTime                time.Duration
@@ -70,15 +71,16 @@ and --as says what of it applications get:
            on both, for QEMU, nbdcopy, nbd-client; the export has the name of the
            attachment, and is the default one
 
-The path of the disk or socket, or else the address, is printed when it serves. Whoever
-may use it can read and write the volume: a unix socket is its owner's alone; on TCP
---tls-clients admits those alone who have a certificate, and encrypts. Without it
---listen takes addresses of the loopback only, unless --insecure is given.
+The path of the disk or socket, or else the address, is printed when it serves.
+Whoever may use it can read and write the volume: a unix socket is its owner's
+alone; on TCP --tls-clients admits those alone who have a certificate, and
+encrypts. Without it --listen takes addresses of the loopback only, unless
+--insecure is given.
 
-Requests of a path that
-fails go on over the others; writes only once the target has promised that the
-first copy can't land any more (the FENCE command of Sango's targets, or 10 s of
-waiting with others). Without any path requests wait for --queue-time.
+Requests of a path that fails go on over the others; writes only once the target
+has promised that the first copy can't land any more (the FENCE command of
+Sango's targets, or 10 s of waiting with others). Without any path requests wait
+for --queue-time.
 
 SIGTERM detaches and leaves nothing, within 10 seconds. A disk in use stays in
 place, as it does when the process is killed: its requests wait, and the next
@@ -106,7 +108,7 @@ A secret in a URL can be seen in the process list: --chap-secret-file hides it.
 	p.StringVar(&o.policy, "policy", "", "choice of the path: service-time (default), queue-length, round-robin or failover")
 	p.DurationVar(&o.queueTime, "queue-time", multipath.DefaultQueue, "how long requests wait while no path is left")
 	p.BoolVar(&o.queueForever, "queue-forever", false, "requests wait without limit while no path is left")
-	p.DurationVar(&o.startTime, "start-time", time.Minute, "how long to wait for the first path")
+	p.DurationVar(&o.startTime, "start-time", time.Minute, "how long to wait for the first path; one that takes a disk over waits as long as the disk does")
 	p.BoolVar(&o.readOnly, "read-only", false, "refuse writes")
 	p.BoolVar(&o.discover, "discover", false, "use the other portals of the target too, as it names them")
 	p.IntVar(&o.queues, "queues", 0, "queues of a ublk disk, or connections of an NBD disk (default by processors, at most 4)")
@@ -117,8 +119,6 @@ A secret in a URL can be seen in the process list: --chap-secret-file hides it.
 	p.StringVar(&o.mutualSecretFile, "mutual-secret-file", "", "file with the target's secret")
 	p.StringVar(&o.readyFile, "ready-file", "", `file that appears, by rename, when it serves: {"name","device"|"socket"|"listen","size","block_size","pid"}`)
 	p.StringVar(&o.logLevel, "log", "info", "what to log: debug, info, warn or error")
-	p.StringVar(&o.settings, "settings", "", "")
-	_ = p.MarkHidden("settings") // the supervisor's
 	return c
 }
 
@@ -126,6 +126,9 @@ func (o *attachOptions) run(ctx context.Context, a *app, source string) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return usage("--log %s: use debug, info, warn or error", o.logLevel)
+	}
+	if s := os.Getenv(supervise.EnvSource); s != "" {
+		source = s
 	}
 	opt, err := o.options(source)
 	if err != nil {
@@ -163,7 +166,7 @@ func (o *attachOptions) options(source string) (attach.Options, error) {
 	opt := attach.Options{
 		Name: o.name, As: o.as, Initiator: o.initiator, Queue: o.queueTime, Discover: o.discover, ReadOnly: o.readOnly,
 		Queues: o.queues, Depth: o.depth, SocketPath: o.socket, Listen: o.listen,
-		TLSCert: o.tlsCert, TLSKey: o.tlsKey, TLSClients: o.tlsClients, Insecure: o.insecure, ReadyFile: o.readyFile, StartTime: o.startTime, Settings: o.settings,
+		TLSCert: o.tlsCert, TLSKey: o.tlsKey, TLSClients: o.tlsClients, Insecure: o.insecure, ReadyFile: o.readyFile, StartTime: o.startTime, Settings: os.Getenv(supervise.EnvSettings),
 	}
 	var err error
 	if opt.Dir, err = o.dir(); err != nil {
