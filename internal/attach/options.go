@@ -28,7 +28,7 @@ type Options struct {
 
 	ReadOnly   bool
 	Queues     int    // of a ublk disk, or connections of an NBD disk; 0: the frontend's default
-	Depth      int    // requests in flight of one of these; 0: the frontend's default
+	Depth      int    // requests in flight of a queue, or of a connection of AsSocket; 0: the frontend's default
 	SocketPath string // AsSocket: the unix socket; "": none
 	// Listen, of AsSocket, is where NBD is served on TCP, IP:PORT; "": nowhere.
 	// With TLSCert and TLSKey, PEM files, clients have to use TLS; with TLSClients
@@ -104,6 +104,12 @@ func (o *Options) complete() error {
 	}
 	if o.Depth < 0 || o.Depth > 4096 {
 		return san.Errorf(san.ErrInvalid, "a depth of %d requests: use 1 to 4096, or 0 for the default", o.Depth)
+	}
+	switch {
+	case o.As == AsNBD && o.Depth > 0:
+		return san.Errorf(san.ErrInvalid, "--depth goes with --as ublk and socket only: the NBD driver has 128 requests a connection")
+	case o.As == AsSocket && o.Queues > 0:
+		return san.Errorf(san.ErrInvalid, "--queues goes with --as ublk and nbd only: clients of a socket make the connections they want")
 	}
 	switch o.As {
 	case AsUblk, AsNBD:

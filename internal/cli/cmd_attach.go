@@ -112,7 +112,7 @@ A secret in a URL can be seen in the process list: --chap-secret-file hides it.
 	p.BoolVar(&o.readOnly, "read-only", false, "refuse writes")
 	p.BoolVar(&o.discover, "discover", false, "use the other portals of the target too, as it names them")
 	p.IntVar(&o.queues, "queues", 0, "queues of a ublk disk, or connections of an NBD disk (default by processors, at most 4)")
-	p.IntVar(&o.depth, "depth", 0, "requests in flight of each of them (default 64; socket: 128)")
+	p.IntVar(&o.depth, "depth", 0, "requests in flight of a queue (default 64), or of a client of the socket (default 128)")
 	p.StringVar(&o.chapUser, "chap-user", "", "CHAP user, for URLs that name none")
 	p.StringVar(&o.chapSecretFile, "chap-secret-file", "", "file with that user's secret")
 	p.StringVar(&o.mutualUser, "mutual-user", "", "mutual CHAP: the user as which every target must prove itself")
