@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options, ready func(Info)) (err error) {
 	defer srv.close()
 	d, err := a.start(ctx, takeOver, recover, ready)
 	if err != nil && d != nil { // told to detach meanwhile
-		derr := a.afterFailure(recover, d.force)
+		derr := a.afterFailure(takeOver, d.force)
 		if derr == nil {
 			derr = o.Dir.forget(o.Name)
 		}
@@ -194,12 +194,12 @@ func (a *attachment) start(ctx context.Context, takeOver, recover bool, ready fu
 }
 
 // afterFailure is what a detach during a start comes to.
-func (a *attachment) afterFailure(recover, force bool) error {
+func (a *attachment) afterFailure(takeOver, force bool) error {
 	switch {
-	case !recover:
+	case !takeOver:
 		return nil
-	case !force:
-		return san.Errorf(san.ErrRefused, "attachment %s did not get at its volume; the disk of its last process is left in place: 'sango detach --force %s' gives it up", a.o.Name, a.o.Name)
+	case !force: // there may be no disk, but requests of the last process that are not fenced yet
+		return san.Errorf(san.ErrRefused, "attachment %s did not get at its volume; what its last process left stays in place: 'sango detach --force %s' gives it up", a.o.Name, a.o.Name)
 	}
 	return a.st.removeLeft(context.Background())
 }

@@ -456,3 +456,71 @@ func TestEndUnfenced(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A disk that was taken over, and is in use, is not given up because its state
+// can't be written: the one that is there leads to it.
+func TestTakeOverWithoutRoom(t *testing.T) {
+	d := testDir(t)
+	vol, err := parseMemory("16M")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := quiet(d, "volume:v")
+	o.OpenVolume = func(context.Context, string, bool) (block.Device, error) { return newMemory(vol) }
+	busy := &disk{id: 7, busy: true}
+	r := begin(t, o.with(busy, nil))
+	<-r.ready
+	r.cancel()
+	if err := <-r.ended; !errors.Is(err, ErrLeft) {
+		t.Fatalf("ended with %v", err)
+	}
+	close(busy.stopped)
+	front := &disk{id: 7}
+	o = o.with(front, nil)
+	blocked := d.file("v", stateExt) + ".tmp"
+	o.start = func(context.Context, *Options, *State, block.Device, bool) (frontend, error) {
+		return front, os.Mkdir(blocked, 0o700)
+	}
+	r = begin(t, o)
+	select {
+	case <-r.ready:
+	case err := <-r.ended:
+		t.Fatalf("ended with %v, by force: %v", err, front.forced)
+	}
+	r.cancel()
+	if err := <-r.ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// What an earlier process sent is not fenced while there is no path: the name
+// of its sessions is given up by force alone.
+func TestDetachBeforeTheFence(t *testing.T) {
+	d := testDir(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0") // answers nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	o := quiet(d, "mem:1M")
+	o.Name, o.Source = "x", Source{URLs: []initiator.URL{{Host: l.Addr().String(), Target: "iqn.2026-11.test:t"}}}
+	o.StartTime = time.Hour
+	before := State{Name: "x", Source: o.Source.String(), As: AsUblk, Group: 9, Run: 4, Device: noDevice}
+	if err := d.save(&before); err != nil {
+		t.Fatal(err)
+	}
+	r := begin(t, o)
+	for { // its socket is there soon
+		err := d.Detach(t.Context(), "x", false)
+		if err == nil {
+			t.Fatal("detached")
+		}
+		if strings.Contains(err.Error(), "did not get at its volume") {
+			break
+		}
+	}
+	<-r.ended
+	if st, ok, err := d.load("x"); !ok || err != nil || st.Group != 9 || st.Run != 5 {
+		t.Errorf("state %+v, %v, %v", st, ok, err)
+	}
+}
