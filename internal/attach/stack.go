@@ -11,6 +11,7 @@ import (
 	"sango/internal/block/layer/stats"
 	"sango/internal/block/mem"
 	"sango/internal/initiator"
+	"sango/internal/iscsi"
 	"sango/internal/multipath"
 	"sango/internal/san"
 )
@@ -32,7 +33,7 @@ func openStack(ctx context.Context, o *Options, st *State, initiatorName string,
 	switch {
 	case len(o.Source.URLs) > 0:
 		if s.paths, err = multipath.Open(ctx, paths(o, st, initiatorName, takeOver, resized)); err != nil {
-			return nil, err
+			return nil, kindOf(err)
 		}
 		l := s.paths.Limits()
 		limits = sched.Options{MaxTransfer: l.MaxTransfer, MaxDiscard: l.MaxDiscard, MaxZeroes: l.MaxWriteZeroes}
@@ -50,9 +51,29 @@ func openStack(ctx context.Context, o *Options, st *State, initiatorName string,
 	return s, nil
 }
 
+// kindOf gives an error of the paths the kind that it has elsewhere.
+func kindOf(err error) error {
+	var refused *iscsi.LoginError
+	switch {
+	case !errors.As(err, &refused):
+		return err
+	case refused.Status == iscsi.LoginNotFound:
+		return san.Errorf(san.ErrNotFound, "%v", err)
+	case refused.Status == iscsi.LoginAuthFailed:
+		return san.Errorf(san.ErrRefused, "%v; check the CHAP user and its secret (--chap-user, --chap-secret-file)", err)
+	case refused.Status.Class() == 2:
+		return san.Errorf(san.ErrRefused, "%v", err)
+	}
+	return err
+}
+
 // newMemory makes a volume in memory.
 func newMemory(s Source) (block.Device, error) {
-	return mem.New(mem.Options{Size: s.Size, BlockSize: s.BlockSize})
+	dev, err := mem.New(mem.Options{Size: s.Size, BlockSize: s.BlockSize})
+	if err != nil {
+		return nil, san.Errorf(san.ErrInvalid, "%v", err)
+	}
+	return dev, nil
 }
 
 // paths is the configuration of the multipath device.

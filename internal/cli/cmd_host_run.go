@@ -34,7 +34,7 @@ Keep a list of attachments until it is terminated: each is a process of its own,
 that it left. The configuration is YAML or JSON:
 
   host_dir: /var/lib/sango-host  # as --host-dir, which goes before it
-  log: info                      # debug, info, warn or error
+  log: info                      # debug, info, warn or error; of the attachments too
   attachments:
     - name: db
       source: iscsi://10.0.0.1/iqn.2026-11.com.example:disks/0,iscsi://10.0.1.1/iqn.2026-11.com.example:disks/0
@@ -64,7 +64,8 @@ SIGHUP reads it again: new attachments start, those that are gone are detached,
 and those that changed are started anew. SIGTERM detaches all within 15 seconds;
 with --keep it leaves them as they are. Attachments outlive a supervisor that is
 killed, too, and the next one goes on with them. A disk that is in use is not
-detached: it stays in place for the next 'sango attach' of its name.
+detached: it stays in place for the next 'sango attach' of its name. One that
+is detached by hand starts again: take it out of the list instead.
 
 systemd is told when each attachment was started, and how many run.
 'sango host attachments' shows how they are kept, 'sango paths' what they do.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) })
@@ -129,7 +130,7 @@ func (o *hostRunOptions) run(ctx context.Context, a *app) error {
 		}
 	}()
 	s := supervise.New(supervise.Options{
-		Processes: &supervise.Programs{Dir: dir, Path: exe, Stderr: a.err},
+		Processes: &supervise.Programs{Dir: dir, Path: exe, Log: cfg.Level, Stderr: a.err},
 		Read:      func() (supervise.Config, error) { return supervise.ReadConfig(o.config) },
 		Reload:    reload, Keep: o.keep, Logger: log, Notify: notifier(log),
 	})

@@ -23,6 +23,8 @@ type pathsOptions struct {
 	watch    bool
 	interval time.Duration
 	optimize int
+	// optimizing tells that --optimize was given.
+	optimizing bool
 }
 
 func (a *app) pathsCommand() *cobra.Command {
@@ -38,7 +40,8 @@ port group the one to use; many targets decide that themselves, and refuse.`, co
 	o.hostFlags.add(c)
 	c.Flags().BoolVarP(&o.watch, "watch", "w", false, "go on showing what changes")
 	c.Flags().DurationVar(&o.interval, "interval", time.Second, "how often --watch looks")
-	c.Flags().IntVar(&o.optimize, "optimize", -1, "target port `GROUP` that the target is asked to make the one to use")
+	c.PreRun = func(c *cobra.Command, _ []string) { o.optimizing = c.Flags().Changed("optimize") }
+	c.Flags().IntVar(&o.optimize, "optimize", 0, "target port `GROUP` that the target is asked to make the one to use")
 	return c
 }
 
@@ -59,8 +62,8 @@ func (o *pathsOptions) run(ctx context.Context, a *app, args []string) error {
 			return err
 		}
 	}
-	if o.optimize >= 0 {
-		if name == "" || o.optimize > 0xffff {
+	if o.optimizing {
+		if name == "" || o.optimize < 0 || o.optimize > 0xffff {
 			return usage("--optimize goes with the name of an attachment, and a group from 0 to 65535")
 		}
 		return d.Optimize(ctx, name, uint16(o.optimize))

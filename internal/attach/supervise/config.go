@@ -90,7 +90,7 @@ func ReadConfig(path string) (Config, error) {
 	if len(c.Attachments) > maxAttachments {
 		return wrong("%d attachments; at most %d are kept", len(c.Attachments), maxAttachments)
 	}
-	names := map[string]bool{}
+	names, places := map[string]bool{}, map[string]string{}
 	for i := range c.Attachments {
 		a := &c.Attachments[i]
 		if err := a.check(); err != nil {
@@ -100,6 +100,15 @@ func ReadConfig(path string) (Config, error) {
 			return wrong("attachment %s is there twice; give each a name of its own", a.Name)
 		}
 		names[a.Name] = true
+		for _, place := range []string{a.Socket, a.ReadyFile, a.Listen} {
+			if place == "" || strings.HasSuffix(place, ":0") {
+				continue
+			}
+			if other := places[place]; other != "" {
+				return wrong("attachments %s and %s both use %s; give each its own", other, a.Name, place)
+			}
+			places[place] = a.Name
+		}
 	}
 	return c, nil
 }
@@ -133,6 +142,14 @@ func (a *Attachment) check() error {
 	if (src.Volume != "") != (a.Node != "") {
 		return fmt.Errorf("attachment %s: dir is the directory of the node of a volume: source; give it there, and only there", a.Name)
 	}
+	switch {
+	case (a.CHAPUser == "") != (a.CHAPSecretFile == ""), (a.MutualUser == "") != (a.MutualSecretFile == ""):
+		return fmt.Errorf("attachment %s: an account is a user and a file: chap_user and chap_secret_file, mutual_user and mutual_secret_file", a.Name)
+	case a.MutualUser != "" && a.CHAPUser == "":
+		return fmt.Errorf("attachment %s: mutual CHAP goes with an account of the host: give chap_user and chap_secret_file too", a.Name)
+	case a.CHAPUser != "" && len(src.URLs) == 0:
+		return fmt.Errorf("attachment %s: a CHAP account is for iscsi:// sources; leave it out", a.Name)
+	}
 	for _, p := range []*string{&a.Socket, &a.TLSCert, &a.TLSKey, &a.TLSClients, &a.CHAPSecretFile, &a.MutualSecretFile, &a.ReadyFile, &a.Node} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			return fmt.Errorf("attachment %s: %s is no absolute path", a.Name, *p)
@@ -144,9 +161,10 @@ func (a *Attachment) check() error {
 // forever is the queue_time without limit.
 const forever = "forever"
 
-// Args returns the arguments of the program that serves a.
+// Args returns the arguments of the program that serves a. They hold no
+// secret, for whoever is on the host can read them; see Env.
 func (a *Attachment) Args(hostDir string) []string {
-	args := []string{"attach", a.Source, "--name=" + a.Name, "--host-dir=" + hostDir, "--as=" + a.As, "--settings=" + a.settings()}
+	args := []string{"attach", a.shownSource(), "--name=" + a.Name, "--host-dir=" + hostDir, "--as=" + a.As}
 	add := func(flag, v string) {
 		if v != "" {
 			args = append(args, "--"+flag+"="+v)
@@ -186,6 +204,36 @@ func (a *Attachment) Args(hostDir string) []string {
 	add("ready-file", a.ReadyFile)
 	add("dir", a.Node)
 	return args
+}
+
+// The environment of the program that serves an attachment: what is not for
+// everybody's eyes, and the list that it comes from.
+const (
+	EnvSource   = "SANGO_ATTACH_SOURCE"   // goes before SOURCE, which lacks the secrets of its URLs
+	EnvSettings = "SANGO_ATTACH_SETTINGS" // attach.Options.Settings; made of the secrets too
+)
+
+// Env returns what is added to the environment of the program that serves a.
+func (a *Attachment) Env() []string {
+	env := []string{EnvSettings + "=" + a.settings()}
+	if a.shownSource() != a.Source {
+		env = append(env, EnvSource+"="+a.Source)
+	}
+	return env
+}
+
+// shownSource returns the source without the secrets of its URLs.
+func (a *Attachment) shownSource() string {
+	src, err := attach.ParseSource(a.Source)
+	if err != nil {
+		return a.Source
+	}
+	for _, u := range src.URLs {
+		if u.Secret != "" {
+			return src.String()
+		}
+	}
+	return a.Source
 }
 
 // settings is a digest of a, by which a later supervisor tells whether a

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,13 +42,15 @@ type Running struct {
 type Programs struct {
 	Dir    attach.Dir
 	Path   string // of the program
+	Log    slog.Level
 	Stderr io.Writer
 }
 
 // Start implements Processes. The process is not of the supervisor's group: an
 // interrupt from a terminal is for the supervisor alone.
 func (p *Programs) Start(a *Attachment) (Process, error) {
-	cmd := exec.Command(p.Path, a.Args(p.Dir.Path())...)
+	cmd := exec.Command(p.Path, append(a.Args(p.Dir.Path()), "--log="+strings.ToLower(p.Log.String()))...)
+	cmd.Env = append(os.Environ(), a.Env()...)
 	cmd.Stderr = p.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

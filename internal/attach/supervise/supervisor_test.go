@@ -280,7 +280,7 @@ attachments:
 		t.Fatal(err)
 	}
 	got := strings.Join(c.Attachments[0].Args(c.HostDir), " ")
-	wanted := "attach iscsi://a/iqn.2026-11.com.example:disks/3 --name=disks-3 --host-dir=/h --as=ublk --settings=" + c.Attachments[0].settings() +
+	wanted := "attach iscsi://a/iqn.2026-11.com.example:disks/3 --name=disks-3 --host-dir=/h --as=ublk" +
 		" --policy=failover --queue-forever --discover --chap-user=u --chap-secret-file=/s"
 	if got != wanted {
 		t.Errorf("arguments\n%s, want\n%s", got, wanted)
@@ -291,6 +291,15 @@ attachments:
 	for name, text := range map[string]string{
 		"not YAML":       "{",
 		"unknown":        "attachment: []",
+		"user alone":     `attachments: [{source: "iscsi://a/iqn.2026-11.com.example:d/0", chap_user: u}]`,
+		"secret alone":   `attachments: [{source: "iscsi://a/iqn.2026-11.com.example:d/0", chap_secret_file: /s}]`,
+		"mutual alone":   `attachments: [{source: "iscsi://a/iqn.2026-11.com.example:d/0", mutual_user: u, mutual_secret_file: /s}]`,
+		"mutual in part": `attachments: [{source: "iscsi://a/iqn.2026-11.com.example:d/0", chap_user: u, chap_secret_file: /s, mutual_user: u}]`,
+		"CHAP of memory": `attachments: [{source: "mem:1M", chap_user: u, chap_secret_file: /s}]`,
+		"one socket":     `attachments: [{name: a, source: "mem:1M", as: socket, socket: /x}, {name: b, source: "mem:1M", as: socket, socket: /x}]`,
+		"one port":       `attachments: [{name: a, source: "mem:1M", as: socket, listen: "127.0.0.1:9"}, {name: b, source: "mem:1M", as: socket, listen: "127.0.0.1:9"}]`,
+		"one ready file": `attachments: [{name: a, source: "mem:1M", ready_file: /x}, {name: b, source: "mem:1M", ready_file: /x}]`,
+		"open to all":    `attachments: [{source: "mem:1M", as: socket, listen: "0.0.0.0:9"}]`,
 		"unknown in one": `attachments: [{source: "mem:1M", as: socket, socket: /x, size: 7}]`,
 		"no source":      "attachments: [{name: a}]",
 		"level":          "log: loud",
@@ -306,5 +315,22 @@ attachments:
 		if _, err := read(text); err == nil {
 			t.Errorf("%s was taken", name)
 		}
+	}
+}
+
+// Arguments can be read by everybody on the host, an environment can't.
+func TestNoSecretInArguments(t *testing.T) {
+	a := Attachment{Name: "a", As: "ublk", Source: "iscsi://u%hunter2hunter2@a/iqn.2026-11.com.example:d/0,iscsi://b/iqn.2026-11.com.example:d/0"}
+	for _, arg := range a.Args("/h") {
+		if strings.Contains(arg, "hunter2") || strings.Contains(arg, a.settings()) {
+			t.Errorf("argument %s", arg)
+		}
+	}
+	if got, want := a.Env(), []string{EnvSettings + "=" + a.settings(), EnvSource + "=" + a.Source}; !slices.Equal(got, want) {
+		t.Errorf("environment %q, want %q", got, want)
+	}
+	a.Source = "iscsi://b/iqn.2026-11.com.example:d/0"
+	if got, want := a.Env(), []string{EnvSettings + "=" + a.settings()}; !slices.Equal(got, want) || a.Args("/h")[1] != a.Source {
+		t.Errorf("environment %q, want %q", got, want)
 	}
 }
