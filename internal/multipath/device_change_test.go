@@ -1,6 +1,7 @@
 package multipath
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"sango/internal/block"
 	"sango/internal/block/mem"
 	"sango/internal/initiator"
+	"sango/internal/iscsi"
 	"sango/internal/lun"
 	"sango/internal/san"
 	"sango/internal/scsi"
@@ -228,7 +230,8 @@ func TestOpenFails(t *testing.T) {
 	for i := range c.URLs {
 		c.URLs[i].Target = "iqn.2026-11.test:none"
 	}
-	if _, err := Open(soon(t), c); err == nil || !strings.Contains(err.Error(), "0203") {
+	var refused *iscsi.LoginError
+	if _, err := Open(soon(t), c); !errors.As(err, &refused) || refused.Status != iscsi.LoginNotFound || !strings.Contains(err.Error(), "0203") {
 		t.Errorf("a target that does not exist: %v", err)
 	}
 	c = r.config()

@@ -153,6 +153,7 @@ func (d *Device) hopeless(v *engineView) error {
 // noPath says why no path serves.
 func (d *Device) noPath(v *engineView, cause error) error {
 	var why []string
+	none := &noPathError{}
 	for i := range v.paths {
 		q := &v.paths[i]
 		p := d.path(q.id)
@@ -162,15 +163,28 @@ func (d *Device) noPath(v *engineView, cause error) error {
 		s := fmt.Sprintf("%s is %v", p.url.Host, q.state)
 		if q.lastErr != nil {
 			s += ": " + q.lastErr.Error()
+			none.causes = append(none.causes, q.lastErr)
 		}
 		why = append(why, s)
 	}
-	text := fmt.Errorf("multipath: no path to LUN %d of %s serves: %s", d.cfg.URLs[0].LUN, d.cfg.URLs[0].Target, strings.Join(why, "; "))
+	none.text = fmt.Sprintf("multipath: no path to LUN %d of %s serves: %s", d.cfg.URLs[0].LUN, d.cfg.URLs[0].Target, strings.Join(why, "; "))
 	if cause != nil {
-		return fmt.Errorf("%w (%w)", text, cause)
+		return fmt.Errorf("%w (%w)", none, cause)
 	}
-	return text
+	return none
 }
+
+// noPathError says why no path serves; it wraps what the paths failed with.
+type noPathError struct {
+	text   string
+	causes []error
+}
+
+// Error implements error.
+func (e *noPathError) Error() string { return e.text }
+
+// Unwrap returns what the paths failed with.
+func (e *noPathError) Unwrap() []error { return e.causes }
 
 // Status implements block.Device: GET LBA STATUS where the target has it, else
 // everything counts as mapped.
