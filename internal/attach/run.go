@@ -342,6 +342,7 @@ func (a *attachment) status() Status {
 		s.IO = k.counts()
 		in := k.top.Info()
 		s.Size, s.BlockSize = in.Size, in.BlockSize
+		s.ReadOnly = s.ReadOnly || in.Caps.ReadOnly
 		if k.paths != nil {
 			v := k.paths.View()
 			s.Multipath = &v
