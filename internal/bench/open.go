@@ -29,6 +29,7 @@ type Source struct {
 	Digests                  string // header, data or both; empty: as the target wants it
 	Depth                    int    // requests at a time in each session
 	Logger                   *slog.Logger
+	OpenTime                 time.Duration // bounds Open; 0: 30 s
 }
 
 // Check says what of s makes no sense.
@@ -60,6 +61,16 @@ func (s *Source) Check() error {
 	}
 	return nil
 }
+
+// openTime returns how long Open waits for a path of every session.
+func (s *Source) openTime() time.Duration {
+	if s.OpenTime > 0 {
+		return s.OpenTime
+	}
+	return defaultOpenTime
+}
+
+const defaultOpenTime = 30 * time.Second
 
 // offers returns what to negotiate, nil for the default.
 func (s *Source) offers() (*iscsi.Offers, error) {
@@ -100,8 +111,10 @@ func (s *Source) Open(ctx context.Context) (*Opened, error) {
 			n = len(s.URLs)
 		}
 	}
+	opening, cancel := context.WithTimeout(ctx, s.openTime())
+	defer cancel()
 	for i := range n {
-		if err := open(ctx, o, i); err != nil {
+		if err := open(opening, o, i); err != nil {
 			return nil, errors.Join(kindOf(ctx, err), o.Close(ctx, false))
 		}
 	}

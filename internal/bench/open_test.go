@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"sango/internal/initiator"
 	"sango/internal/iscsi"
@@ -56,6 +59,25 @@ func TestKindOf(t *testing.T) {
 	} {
 		if got := kindOf(c.ctx, c.err); !errors.Is(got, c.want) || !strings.Contains(got.Error(), c.err.Error()) {
 			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
+	}
+}
+
+// A target that is away ends a benchmark, it does not hold it for ever.
+func TestOpenWithoutTarget(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	for _, raw := range []bool{false, true} {
+		s := Source{
+			URLs: []initiator.URL{{Host: addr, Target: "iqn.a"}}, Initiator: "iqn.b", Raw: raw, OpenTime: 300 * time.Millisecond,
+			Logger: slog.New(slog.DiscardHandler),
+		}
+		if _, err := s.Open(t.Context()); !errors.Is(err, san.ErrUnavailable) {
+			t.Errorf("raw %v: %v", raw, err)
 		}
 	}
 }

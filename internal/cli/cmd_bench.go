@@ -68,8 +68,8 @@ on the machine of its target a client takes from it what it measures.
 
 Ctrl-C ends the run and prints what was measured; a second one ends it at once,
 with status 1.
-The run waits up to a minute for requests that are not answered. The exit status
-is 1 if there was any error.
+The run waits up to 30 seconds for a path at its start, and up to a minute for
+requests that are not answered. The exit status is 1 if there was any error.
 
 -o json prints an object with "read" and "write", where the load has them:
 {"iops","mb_s","lat_us":{"p50","p99","p999","max"},"errors","cpu_s","seconds"}.
