@@ -46,7 +46,9 @@ func TestAnotherVolumeAtTheLUN(t *testing.T) {
 	r.target.SetMap(map[san.LUN]lun.MapEntry{0: {Unit: u}})
 	r.units[0], r.units[1] = lun.MapEntry{Unit: u}, old // to be closed
 	for range writers {
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("a write of a volume that is gone succeeded")
+		}
 	}
 	if err := d.Close(); err != nil && !errors.Is(err, ErrUnfenced) { // no path is left to fence by
 		t.Error(err)
