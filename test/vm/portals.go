@@ -120,3 +120,13 @@ func preparePortals(ctx context.Context, o options, share string) (*outside, err
 	}
 	return &outside{env: env, do: p.do, close: p.close}, nil
 }
+
+// prepareManyCPUs is preparePortals with a processor for each connection of an NBD disk: the driver has no more queues
+// than processors, and uses the other connections only when these die.
+func prepareManyCPUs(ctx context.Context, o options, share string) (*outside, error) {
+	out, err := preparePortals(ctx, o, share)
+	if err == nil {
+		out.qemu = []string{"-smp", "4"}
+	}
+	return out, err
+}

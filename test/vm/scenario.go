@@ -21,7 +21,7 @@ var scenarios = []scenario{
 	{"iscsi", prepareTarget},
 	{"ublk", prepareProbe},
 	{"attach-ublk", preparePortals},
-	{"attach-nbd", preparePortals},
+	{"attach-nbd", prepareManyCPUs},
 	{"boot-nbd", prepareBootSocket},
 	{"boot-iscsi", prepareBootISCSI},
 }
