@@ -31,6 +31,7 @@ type Node struct {
 	api       *api.Server
 	gateway   *meta.Gateway
 	clock     clockWatch
+	boots     boots
 	started   time.Time
 	draining  atomic.Bool
 	merging   sync.Map // san.UUID → name of the snapshot that was deleted last
@@ -51,6 +52,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{cfg: cfg, started: time.Now().UTC(), failed: make(chan error, 4)}
 	n.clock.log = cfg.Log
+	if n.boots, err = thisBoot(); err != nil {
+		cfg.Log.Warn("hosts can't be told when this machine has lost what they had not flushed", "error", err)
+	}
 	n.view = newView(n)
 	var undo []func()
 	defer func() {

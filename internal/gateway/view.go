@@ -255,7 +255,9 @@ func (v *view) unit(id san.UUID) (*lun.Unit, error) {
 		return nil, san.Errorf(san.ErrNotFound, "the volume %s has no record", id)
 	}
 	dev := v.n.disks.device(vol)
-	made, err := lun.NewUnit(*vol, dev, v.n.meta.Unit(id), lun.UnitOptions{Logger: v.n.cfg.Log, Background: v.n.cfg.Limits.Background})
+	made, err := lun.NewUnit(*vol, dev, v.n.meta.Unit(id), lun.UnitOptions{
+		Logger: v.n.cfg.Log, Background: v.n.cfg.Limits.Background, Boot: v.n.boots.of(vol),
+	})
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
 	}

@@ -47,7 +47,10 @@ type UnitOptions struct {
 	Background int64
 	// Epoch is the one under which the volume was opened (DESIGN R2); 0 where
 	// ownership is not shared.
-	Epoch  san.Epoch
+	Epoch san.Epoch
+	// Boot identifies the boot of the machine that holds what is cached of the
+	// volume (docs/fence.md); zero: not told.
+	Boot   san.UUID
 	Logger *slog.Logger // nil: slog.Default()
 }
 

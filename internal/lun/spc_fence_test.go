@@ -248,12 +248,15 @@ func TestFenceIsServedInEveryState(t *testing.T) {
 }
 
 func TestFenceIsAnnounced(t *testing.T) {
-	tg, w := fencing(t, nil)
+	boot := san.UUID{1, 15: 2} // the unit's, whatever the session
+	tg, w := fencing(t, func(_ *san.Volume, o *UnitOptions) { o.Boot = boot })
 	if pages := bytesIn(w.inquiry(1, 0))[4:]; !bytes.Contains(pages, []byte{0xc0}) {
 		t.Errorf("page C0h is not told: % x", pages)
 	}
 	got, err := scsi.ParseSangoPage(bytesIn(w.inquiry(1, 0xc0)))
-	if d := cmp.Diff(w.sango, got); err != nil || d != "" {
+	want := w.sango
+	want.Boot = boot
+	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Error(err, d)
 	}
 	if d := bytesIn(w.reportOpCodes(2, 0xc1, 1)); len(d) < 4 || d[1]&7 != scsi.SupportVendor || d[3] != 16 {

@@ -92,6 +92,7 @@ func vpdPages(u *Unit) []vpdPage {
 				return nil
 			}
 			p := i.nexus.fencer.Fencing()
+			p.Boot = u.o.Boot
 			return p.Append(nil, disk)
 		}},
 		vpdPage{scsi.VPDSupported, func(i *itl) []byte {

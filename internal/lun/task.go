@@ -57,7 +57,7 @@ type Task struct {
 // Fencer is what a Transport is besides, if it can end sessions of its
 // initiator for good (docs/fence.md).
 type Fencer interface {
-	// Fencing returns what VPD page C0h tells.
+	// Fencing returns what VPD page C0h tells, but for what is the unit's.
 	Fencing() scsi.SangoPage
 	// Fence ends the other sessions of the initiator name that l names, and
 	// those of logins under way, and calls done when none of their tasks can

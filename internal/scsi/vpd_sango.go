@@ -17,6 +17,7 @@ type SangoPage struct {
 	PingTime     time.Duration // after which a session with a silent peer has ended; whole milliseconds
 	MaxAge       time.Duration // an older command is not executed any more; whole milliseconds
 	Instance     san.Instance  // of the session that asks, zero when it has none
+	Boot         san.UUID      // of the machine that holds what is cached of the volume, zero when it isn't told
 }
 
 const (
@@ -35,6 +36,7 @@ func (s *SangoPage) Append(b []byte, peripheral byte) []byte {
 	binary.BigEndian.PutUint32(p[16:], milliseconds(s.PingTime))
 	binary.BigEndian.PutUint32(p[20:], milliseconds(s.MaxAge))
 	s.Instance.Append(p[24:24])
+	copy(p[44:60], s.Boot[:])
 	return append(b, p[:]...)
 }
 
@@ -57,6 +59,7 @@ func ParseSangoPage(p []byte) (SangoPage, error) {
 		Fence: p[13]&0x01 != 0, MaxInstances: binary.BigEndian.Uint16(p[14:]),
 		PingTime: time.Duration(binary.BigEndian.Uint32(p[16:])) * time.Millisecond,
 		MaxAge:   time.Duration(binary.BigEndian.Uint32(p[20:])) * time.Millisecond,
+		Boot:     san.UUID(p[44:60]),
 	}
 	if p[13]&0x02 != 0 {
 		i, err := san.ParseInstance(p[24 : 24+san.InstanceLen])

@@ -19,14 +19,15 @@ func TestSangoPage(t *testing.T) {
 			SangoPage{
 				Fence: true, MaxInstances: 256, PingTime: 4500 * time.Millisecond, MaxAge: 3 * time.Second,
 				Instance: san.Instance{Group: 0x0102030405060708, Run: 0x090a0b0c0d0e0f10, Login: 0x11121314},
+				Boot:     san.UUID{0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30},
 			},
 			`00 c0 003c 53414e474f202020 01 03 0100 00001194 00000bb8
-			 0102030405060708090a0b0c0d0e0f1011121314 0000000000000000000000000000000000000000`,
+			 0102030405060708090a0b0c0d0e0f1011121314 2122232425262728292a2b2c2d2e2f30 00000000`,
 		},
 		{
 			SangoPage{Fence: true, MaxInstances: 1},
 			`00 c0 003c 53414e474f202020 01 01 0001 00000000 00000000
-			 0000000000000000000000000000000000000000 0000000000000000000000000000000000000000`,
+			 0000000000000000000000000000000000000000 00000000000000000000000000000000 00000000`,
 		},
 	} {
 		data := tt.page.Append(nil, PeripheralDisk)
@@ -70,6 +71,8 @@ func TestSangoPageOfOthers(t *testing.T) {
 
 func FuzzParseSangoPage(f *testing.F) {
 	p := SangoPage{Fence: true, MaxInstances: 9, PingTime: time.Second, Instance: san.Instance{Group: 1, Run: 2, Login: 3}}
+	f.Add(p.Append(nil, PeripheralDisk))
+	p.Boot = san.UUID{1, 15: 2}
 	f.Add(p.Append(nil, PeripheralDisk))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p, err := ParseSangoPage(in)
