@@ -227,6 +227,7 @@ func (d *Device) probe(ctx context.Context, p *portal, l *live, q *asker) (*prob
 	if f.sango != nil {
 		i, _ := l.Instance()
 		r.fence, r.maxFence = f.sango.Fence && f.sango.Instance == i && !i.IsZero(), int(f.sango.MaxInstances)
+		r.boot = f.sango.Boot
 	}
 	p.seen.Store(f)
 	if !d.known.CompareAndSwap(nil, f) {

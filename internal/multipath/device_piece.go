@@ -21,6 +21,7 @@ const mostZeros = 1 << 20
 func (p *piece) cut(r *block.Request, s *shape, off, end int64) int64 {
 	n := end - off
 	p.blk = block.Request{Op: r.Op, Flags: r.Flags, Off: off, Epoch: r.Epoch}
+	p.req.volatile = s.volatile(r)
 	p.cmd.Attr = scsi.Simple
 	p.cmd.In, p.cmd.Out, p.want = nil, nil, 0
 	switch r.Op {
@@ -48,6 +49,17 @@ func (p *piece) cut(r *block.Request, s *shape, off, end int64) int64 {
 // stable reports whether r, when it ends, is to be on stable storage.
 func (s *shape) stable(r *block.Request) bool {
 	return r.Flags&block.FUA != 0 || s.through && r.Op != block.OpRead && r.Op != block.OpFlush
+}
+
+// volatile reports whether the commands of r leave what they do in a cache.
+func (s *shape) volatile(r *block.Request) bool {
+	switch r.Op {
+	case block.OpRead, block.OpFlush:
+		return false
+	case block.OpWrite:
+		return s.writeBack && !(s.fua && s.stable(r))
+	}
+	return s.writeBack
 }
 
 // move sets a command that moves n bytes of data.
@@ -156,7 +168,7 @@ func (p *piece) discard(s *shape, off, n int64) int64 {
 
 // sync makes p a flush of everything.
 func (p *piece) sync(s *shape) {
-	p.blk = block.Request{Op: block.OpFlush}
+	p.blk, p.req.volatile = block.Request{Op: block.OpFlush}, false
 	p.cmd.Attr = scsi.Simple
 	p.cmd.In, p.cmd.Out, p.want = nil, nil, 0
 	op := scsi.OpSynchronizeCache10

@@ -34,6 +34,7 @@ type engine struct {
 	sets     []setting // SET TARGET PORT GROUPS under way
 
 	deferred error // a deferred error came: what was written may be lost
+	cache    caching
 
 	submitted, retries, fences, quiesced, refused uint64
 }

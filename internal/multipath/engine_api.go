@@ -135,6 +135,8 @@ type probe struct {
 	// INSTANCES.
 	fence    bool
 	maxFence int
+	// boot is BOOT of page C0h; zero: not told.
+	boot san.UUID
 }
 
 // actionKind says what an action is, and with it which of its fields count.
@@ -196,6 +198,8 @@ type action struct {
 type request struct {
 	blk  *block.Request // Op, Flags, Off and Len count here
 	user any            // the runtime's
+	// volatile: once acknowledged, the data may be in a cache only.
+	volatile bool
 
 	path  pathID // of the last actSend
 	login uint32 // of the last actSend
@@ -299,4 +303,5 @@ type engineView struct {
 	fences    uint64 // that succeeded
 	quiesced  uint64 // instances waited out
 	refused   uint64 // requests that ended without path
+	reboots   uint64 // of the target's machine that may have lost writes
 }

@@ -64,6 +64,8 @@ func (e *engine) join(p *route, pr *probe) {
 	p.alua, p.explicit, p.group = pr.alua, pr.explicit, pr.group
 	p.fence, p.maxFence = pr.fence, max(1, pr.maxFence)
 	p.inst.fenceable = p.inst.fenceable || pr.fence
+	p.inst.boot = pr.boot
+	e.booted(pr.boot)
 	p.settledAt = e.now
 	if p.fell {
 		p.settledAt += e.set.failback

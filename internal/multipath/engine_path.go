@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"sango/internal/san"
 	"sango/internal/scsi/alua"
 )
 
@@ -50,16 +51,17 @@ type instance struct {
 	login     uint32
 	path      *route
 	named     bool
-	fenceable bool    // the target knows its name (page C0h)
-	condemned bool    // over, or to be aborted: takes no commands
-	draining  bool    // takes no more commands, and is over soon
-	closed    bool    // its connection is closed, since:
-	closedAt  instant //
-	fenced    bool    // nothing of it can change the medium any more
-	abandoned bool    // a request ended whose copy may still be executed
-	flight    reqList // in the order of the sends
-	bytes     int64   // of work in flight
-	waiting   reqList // to be sent again when it is fenced
+	fenceable bool     // the target knows its name (page C0h)
+	boot      san.UUID // as probed; zero: not told
+	condemned bool     // over, or to be aborted: takes no commands
+	draining  bool     // takes no more commands, and is over soon
+	closed    bool     // its connection is closed, since:
+	closedAt  instant  //
+	fenced    bool     // nothing of it can change the medium any more
+	abandoned bool     // a request ended whose copy may still be executed
+	flight    reqList  // in the order of the sends
+	bytes     int64    // of work in flight
+	waiting   reqList  // to be sent again when it is fenced
 }
 
 // dirty reports whether the instance has to be fenced.

@@ -19,6 +19,9 @@ type reqState struct {
 	attends uint8   // unit attentions in a row
 	aborts  uint8
 	losses  uint8
+
+	nth    uint64 // of all requests
+	covers uint64 // caching.writes when it was submitted
 }
 
 // perCommand is what a command costs besides its bytes, as bytes.
@@ -86,6 +89,7 @@ func (e *engine) submit(r *request) {
 	r.reqState = reqState{work: r.blk.Len + perCommand}
 	e.count++
 	e.submitted++
+	r.nth, r.covers = e.submitted, e.cache.writes
 	switch {
 	case e.stopped:
 		e.fail(r, block.Closed, errStopped)

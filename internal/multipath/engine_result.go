@@ -85,11 +85,15 @@ func (e *engine) answered(r *request, p *route, in *instance, o *outcome) {
 	if v == isDone {
 		p.measure(e.now, e.now-r.sentAt)
 		p.calm(e.set.depth)
-		if r.blk.Op == block.OpFlush && e.deferred != nil {
-			// What the flush should have made stable may be lost.
-			e.fail(r, block.Medium, fmt.Errorf("earlier data was not written: %w", e.deferred))
-			e.deferred = nil
-			return
+		if r.volatile {
+			e.wrote(in)
+		}
+		if r.blk.Op == block.OpFlush {
+			if err := e.flushed(r, in); err != nil {
+				// What the flush should have made stable may be lost.
+				e.fail(r, block.Medium, err)
+				return
+			}
 		}
 		e.end(r, nil)
 		return

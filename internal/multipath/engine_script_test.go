@@ -192,6 +192,7 @@ func (s *script) submit() {
 			continue
 		}
 		r := &request{user: name, blk: &block.Request{Op: ops[s.d.Cmd]}}
+		_, r.volatile = s.arg("cached")
 		if s.d.Cmd != "flush" {
 			r.blk.Len = int64(s.number("len", 4096))
 		}
@@ -200,8 +201,8 @@ func (s *script) submit() {
 	}
 }
 
-// probed answers a probe: id=, group=, groups as for groups, fence, explicit,
-// fail=.
+// probed answers a probe: id=, boot=, group=, groups as for groups, fence,
+// explicit, fail=.
 func (s *script) probed(at int) {
 	if v, ok := s.arg("fail"); ok {
 		s.feedOn(at, event{kind: evProbed, out: s.outcome(v)})
@@ -211,6 +212,7 @@ func (s *script) probed(at int) {
 	if v, ok := s.arg("id"); ok {
 		p.identity = v
 	}
+	p.boot[15] = byte(s.number("boot", 0))
 	_, p.fence = s.arg("fence")
 	_, p.explicit = s.arg("explicit")
 	p.groups = s.groups(at + 1)
@@ -366,5 +368,9 @@ func (s *script) view() {
 		}
 		s.out.WriteString("\n")
 	}
-	fmt.Fprintf(&s.out, "serving=%v requests=%d waiting=%d unfenced=%d\n", v.serving, v.requests, v.waiting, v.unfenced)
+	fmt.Fprintf(&s.out, "serving=%v requests=%d waiting=%d unfenced=%d", v.serving, v.requests, v.waiting, v.unfenced)
+	if v.reboots > 0 {
+		fmt.Fprintf(&s.out, " reboots=%d", v.reboots)
+	}
+	s.out.WriteString("\n")
 }

@@ -10,6 +10,7 @@ func (e *engine) view() engineView {
 		identity: e.set.identity, serving: !e.noPath && !e.gated() && !e.stopped, noPath: e.noPath, since: e.since,
 		requests: e.count, waiting: e.ready.n + e.paused.n,
 		submitted: e.submitted, retries: e.retries, fences: e.fences, quiesced: e.quiesced, refused: e.refused,
+		reboots: e.cache.reboots,
 	}
 	for _, in := range e.ended {
 		v.waiting += in.waiting.n

@@ -75,6 +75,7 @@ type Counters struct {
 	Refused     uint64 `json:"refused"`       // commands that ended since there was no path
 	Attentions  uint64 `json:"attentions"`    // unit attentions taken
 	PathsRefuse uint64 `json:"paths_refused"` // paths that lead to another volume
+	Reboots     uint64 `json:"reboots"`       // of the target's machine that may have lost writes: the next flush failed
 }
 
 // Identity is what makes a volume the same one through every path.
@@ -105,7 +106,7 @@ func (d *Device) View() View {
 		Serving: e.serving, Requests: e.requests, Waiting: e.waiting, Unfenced: e.unfenced, Groups: []GroupView{}, Paths: []PathView{},
 		Counters: Counters{
 			Reads: d.stat.reads.Load(), Writes: d.stat.writes.Load(), Commands: e.submitted, Retries: e.retries, Fences: e.fences,
-			Quiesced: e.quiesced, Refused: e.refused, Attentions: d.stat.attentions.Load(),
+			Quiesced: e.quiesced, Refused: e.refused, Attentions: d.stat.attentions.Load(), Reboots: e.reboots,
 		},
 		LastFence: moment(d.fencedAt.Load()), LastResize: moment(d.resized.Load()),
 	}
