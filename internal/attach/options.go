@@ -3,12 +3,12 @@ package attach
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
 
 	"sango/internal/block"
-	"sango/internal/iscsi"
 	"sango/internal/multipath"
 	"sango/internal/san"
 )
@@ -87,8 +87,8 @@ func (o *Options) complete() error {
 		return err
 	}
 	if o.Initiator != "" {
-		if err := iscsi.CheckName(o.Initiator); err != nil {
-			return san.Errorf(san.ErrInvalid, "initiator name: %v", err)
+		if err := san.CheckIQN(o.Initiator); err != nil {
+			return fmt.Errorf("initiator: %w", err)
 		}
 	}
 	if o.CHAP != nil {

@@ -34,3 +34,17 @@ func TestOptionsOfFrontends(t *testing.T) {
 		}
 	}
 }
+
+// A target would take any word for a name, and admit nobody under it.
+func TestInitiatorOfOptions(t *testing.T) {
+	for name, good := range map[string]bool{
+		"": true, "iqn.2026-11.com.example:host": true, "eui.0123456789abcdef": true, "naa.0123456789abcdef": true,
+		"foo": false, "iqn.x": false, "iqn.2026-11.com.example:Host": false,
+	} {
+		o := quiet(testDir(t), "mem:16M")
+		o.Initiator = name
+		if err := o.Check(); good && err != nil || !good && !errors.Is(err, san.ErrInvalid) {
+			t.Errorf("initiator %q: %v", name, err)
+		}
+	}
+}

@@ -170,6 +170,9 @@ func (o *benchOptions) urls(arg string) error {
 		}
 		o.source.URLs = append(o.source.URLs, u)
 	}
+	if err := san.CheckIQN(o.source.Initiator); err != nil {
+		return fmt.Errorf("--initiator: %w", err)
+	}
 	return o.source.Check()
 }
 
