@@ -65,9 +65,9 @@ func Run(ctx context.Context, o Options, ready func(Info)) (err error) {
 	a := &attachment{o: o, started: time.Now(), phase: PhaseOpening, detach: make(chan detaching), resized: make(chan struct{}, 1)}
 	gone := false
 	defer func() { l.release(gone) }()
-	if o.ReadyFile != "" { // that of an earlier process would lie
-		if err := os.Remove(o.ReadyFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return san.Errorf(san.ErrRefused, "ready file: %v", err)
+	if o.ReadyFile != "" {
+		if err := clearReady(o.ReadyFile); err != nil {
+			return san.Errorf(san.ErrRefused, "the ready file can't be written: %v; name another with --ready-file", err)
 		}
 		defer func() { _ = os.Remove(o.ReadyFile) }()
 	}
@@ -104,6 +104,30 @@ func Run(ctx context.Context, o Options, ready func(Info)) (err error) {
 	err = a.serve(ctx, d)
 	gone = !errors.Is(err, ErrLeft)
 	return err
+}
+
+// clearReady takes the ready file of an earlier process away, which would lie,
+// and finds out whether the next one can be written: who waits for it would
+// wait for ever.
+func clearReady(path string) error {
+	i, err := os.Lstat(path)
+	switch {
+	case err == nil && i.IsDir():
+		return fmt.Errorf("%s is a directory", path)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	try := path + ".tmp" // as replaceFile has it
+	if err := writeSynced(try, nil); err != nil {
+		return err
+	}
+	if err := os.Remove(try); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // prepare loads the state, or makes it, and raises the run. takeOver tells that

@@ -144,6 +144,22 @@ func TestRunLeavesNothing(t *testing.T) {
 	}
 }
 
+// Who waits for a ready file that can't be written would wait for ever.
+func TestReadyFileThatCannotBeWritten(t *testing.T) {
+	d := testDir(t)
+	for _, path := range []string{filepath.Join(t.TempDir(), "none", "ready"), t.TempDir()} {
+		o := quiet(d, "mem:16M").with(&disk{id: 7}, nil)
+		o.ReadyFile = path
+		err := Run(t.Context(), o, func(Info) { t.Error("it serves") })
+		if !errors.Is(err, san.ErrRefused) || !strings.Contains(err.Error(), "--ready-file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, found, err := d.load("mem"); found || err != nil {
+		t.Errorf("state is left: %v, %v", found, err)
+	}
+}
+
 // A disk in use is not taken away, unless by force.
 func TestDetachOfDiskInUse(t *testing.T) {
 	d := testDir(t)
