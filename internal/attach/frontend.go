@@ -53,7 +53,7 @@ func startFrontend(ctx context.Context, o *Options, st *State, dev block.Device,
 		}
 		d, err := kernelnbd.Start(ctx, dev, opt)
 		if err != nil {
-			return nil, err
+			return nil, withoutDriver(err)
 		}
 		return &nbdDisk{d}, nil
 	}
@@ -62,9 +62,17 @@ func startFrontend(ctx context.Context, o *Options, st *State, dev block.Device,
 
 func ublkFrontend(d *ublk.Disk, err error) (frontend, error) {
 	if err != nil {
-		return nil, err
+		return nil, withoutDriver(err)
 	}
 	return &ublkDisk{d}, nil
+}
+
+// withoutDriver gives the errors of a driver that is not loaded their kind.
+func withoutDriver(err error) error {
+	if errors.Is(err, ublk.ErrNoDriver) || errors.Is(err, kernelnbd.ErrNoDriver) {
+		return san.Errorf(san.ErrUnavailable, "%v", err)
+	}
+	return err
 }
 
 // backend tells the NBD disk of an attachment from others.

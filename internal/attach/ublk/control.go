@@ -28,11 +28,14 @@ const (
 	userCancel
 )
 
+// ErrNoDriver says that the kernel has no ublk driver, or has not loaded it.
+var ErrNoDriver = errors.New("load the driver with \"modprobe ublk_drv\" (Linux 6.4 or later, CONFIG_BLK_DEV_UBLK)")
+
 func openControl(path string) (_ *control, err error) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s is not there: load the driver with \"modprobe ublk_drv\" (Linux 6.0 or newer, CONFIG_BLK_DEV_UBLK)", path)
+		return nil, fmt.Errorf("%s is not there: %w", path, ErrNoDriver)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("open %s: %w: ublk disks are made by root (CAP_SYS_ADMIN)", path, err)
 	case err != nil:
@@ -51,7 +54,7 @@ func openControl(path string) (_ *control, err error) {
 	case err != nil:
 		return nil, err
 	case !ok:
-		return nil, errors.New("the io_uring of this kernel carries no commands: ublk needs Linux 6.0")
+		return nil, errors.New("the io_uring of this kernel carries no commands: ublk disks need Linux 6.4")
 	}
 	if c.wake, err = uapi.NewEvent(); err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func TestOptions(t *testing.T) {
 
 func TestStartSaysWhatIsMissing(t *testing.T) {
 	_, err := openControl(filepath.Join(t.TempDir(), "none"))
-	if err == nil || !strings.Contains(err.Error(), "modprobe ublk_drv") {
+	if !errors.Is(err, ErrNoDriver) || !strings.Contains(err.Error(), "modprobe ublk_drv") {
 		t.Error(err)
 	}
 	if _, err := Start(t.Context(), nil, Options{Depth: -1}); err == nil || !strings.Contains(err.Error(), "deep") {
