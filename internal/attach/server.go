@@ -146,7 +146,7 @@ func (a *attachment) handleOptimize(w http.ResponseWriter, r *http.Request) {
 	case s == nil || s.paths == nil:
 		err = san.Errorf(san.ErrRefused, "attachment %s has no paths", a.o.Name)
 	default:
-		err = s.paths.Optimize(r.Context(), uint16(n))
+		err = answerOf(s.paths.Optimize(r.Context(), uint16(n)))
 	}
 	answer(w, struct{}{}, err)
 }

@@ -14,6 +14,7 @@ import (
 	"sango/internal/iscsi"
 	"sango/internal/multipath"
 	"sango/internal/san"
+	"sango/internal/scsi"
 )
 
 // stack is the devices of an attachment, one on the other.
@@ -65,6 +66,19 @@ func kindOf(err error) error {
 		return san.Errorf(san.ErrRefused, "%v", err)
 	}
 	return err
+}
+
+// answerOf gives a target's answer to a command its kind: what it does not
+// know, or not allow, it refuses.
+func answerOf(err error) error {
+	var cc *scsi.CheckCondition
+	switch {
+	case !errors.As(err, &cc):
+		return err
+	case cc.Sense.Key == scsi.IllegalRequest, cc.Sense.Key == scsi.DataProtect:
+		return san.Errorf(san.ErrRefused, "the target refuses: %v; its port groups may be its own to choose", err)
+	}
+	return san.Errorf(san.ErrUnavailable, "the target did not do it: %v", err)
 }
 
 // newMemory makes a volume in memory.

@@ -7,6 +7,7 @@ import (
 
 	"sango/internal/iscsi"
 	"sango/internal/san"
+	"sango/internal/scsi"
 )
 
 // Exit statuses and what a program does about an error depend on its kind.
@@ -23,6 +24,21 @@ func TestKindOfRefusedLogin(t *testing.T) {
 	other := errors.New("no answer")
 	if got := kindOf(other); !errors.Is(got, other) {
 		t.Errorf("%v is %v", other, got)
+	}
+}
+
+func TestKindOfRefusedCommand(t *testing.T) {
+	for key, want := range map[scsi.SenseKey]error{scsi.IllegalRequest: san.ErrRefused, scsi.HardwareError: san.ErrUnavailable} {
+		if got := answerOf(&scsi.CheckCondition{Sense: scsi.Sense{Key: key}}); !errors.Is(got, want) {
+			t.Errorf("%v is %v", key, got)
+		}
+	}
+	other := errors.New("no answer")
+	if got := answerOf(other); !errors.Is(got, other) {
+		t.Error(got)
+	}
+	if err := answerOf(nil); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -78,8 +78,8 @@ func TestOptimize(t *testing.T) {
 		}
 		until(t, d, "the active group", func(v *View) bool { ids := active(v); return len(ids) == 1 && ids[0] == id })
 	}
-	if err := d.Optimize(soon(t), 77); err == nil {
-		t.Error("a group that does not exist was optimized")
+	if err := d.Optimize(soon(t), 77); !errors.Is(err, san.ErrNotFound) {
+		t.Errorf("a group that does not exist: %v", err)
 	}
 }
 
@@ -87,8 +87,8 @@ func TestOptimize(t *testing.T) {
 func TestOptimizeRefused(t *testing.T) {
 	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
 	d := r.open(r.config())
-	if err := d.Optimize(soon(t), 1); err == nil {
-		t.Error("a target without explicit ALUA was told its groups")
+	if err := d.Optimize(soon(t), 1); !errors.Is(err, san.ErrRefused) {
+		t.Errorf("a target without explicit ALUA is told its groups: %v", err)
 	}
 }
 

@@ -1,9 +1,7 @@
 package multipath
 
 import (
-	"errors"
-	"fmt"
-
+	"sango/internal/san"
 	"sango/internal/scsi"
 	"sango/internal/scsi/alua"
 )
@@ -172,12 +170,12 @@ func (e *engine) optimize(group uint16, asked uint64) {
 	switch {
 	case e.stopped:
 		err = errStopped
-	case !e.hasGroup(group):
-		err = fmt.Errorf("no path is in port group %d", group)
 	case p == nil:
-		err = errors.New("no path is up whose target lets hosts choose port groups (explicit ALUA)")
+		err = san.Errorf(san.ErrRefused, "no path is up whose target lets hosts choose port groups (explicit ALUA)")
+	case !e.hasGroup(group):
+		err = san.Errorf(san.ErrNotFound, "no path is in port group %d", group)
 	case len(e.sets) >= maxSets:
-		err = errors.New("too many changes of port groups at one time")
+		err = san.Errorf(san.ErrUnavailable, "too many changes of port groups at one time")
 	default:
 		e.sendSet(p, setting{asked: asked, group: group, path: p.id, login: p.inst.login, due: e.now + e.set.command})
 		return
