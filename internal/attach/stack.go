@@ -55,14 +55,20 @@ func openStack(ctx context.Context, o *Options, st *State, initiatorName string,
 // kindOf gives an error of the paths the kind that it has elsewhere.
 func kindOf(err error) error {
 	var refused *iscsi.LoginError
+	status := iscsi.LoginStatus(0)
+	if errors.As(err, &refused) {
+		status = refused.Status
+	}
 	switch {
-	case !errors.As(err, &refused):
-		return err
-	case refused.Status == iscsi.LoginNotFound:
-		return san.Errorf(san.ErrNotFound, "%v", err)
-	case refused.Status == iscsi.LoginAuthFailed:
+	case errors.Is(err, iscsi.ErrAuth):
+		return san.Errorf(san.ErrRefused, "%v; check what the target has to prove itself with (--mutual-user, --mutual-secret-file), and the account (--chap-user, --chap-secret-file)", err)
+	case status == iscsi.LoginAuthFailed:
 		return san.Errorf(san.ErrRefused, "%v; check the CHAP user and its secret (--chap-user, --chap-secret-file)", err)
-	case refused.Status.Class() == 2:
+	case status == iscsi.LoginNotFound:
+		return san.Errorf(san.ErrNotFound, "%v; check the name in the URL, and that the target is served there", err)
+	case errors.Is(err, multipath.ErrNoLUN):
+		return san.Errorf(san.ErrNotFound, "%v; check the LUN in the URL, and that the target maps it to this host", err)
+	case status.Class() == 2, errors.Is(err, multipath.ErrHopeless):
 		return san.Errorf(san.ErrRefused, "%v", err)
 	}
 	return err

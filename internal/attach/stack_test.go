@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sango/internal/iscsi"
+	"sango/internal/multipath"
 	"sango/internal/san"
 	"sango/internal/scsi"
 )
@@ -16,6 +17,9 @@ func TestKindOfRefusedLogin(t *testing.T) {
 		{fmt.Errorf("portal: %w", &iscsi.LoginError{Status: iscsi.LoginNotFound}), san.ErrNotFound},
 		{&iscsi.LoginError{Status: iscsi.LoginAuthFailed}, san.ErrRefused},
 		{&iscsi.LoginError{Status: iscsi.LoginForbidden}, san.ErrRefused},
+		{fmt.Errorf("portal: %w", iscsi.ErrAuth), san.ErrRefused},
+		{errors.Join(multipath.ErrNoLUN, multipath.ErrHopeless), san.ErrNotFound},
+		{multipath.ErrHopeless, san.ErrRefused},
 	} {
 		if got := kindOf(c.err); !errors.Is(got, c.want) {
 			t.Errorf("%v is %v", c.err, got)

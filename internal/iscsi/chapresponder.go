@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"errors"
 	"strconv"
 
 	"sango/internal/san"
@@ -11,6 +12,14 @@ import (
 type errAuth struct{ text string }
 
 func (e *errAuth) Error() string { return "CHAP: " + e.text }
+
+// Is implements errors.Is.
+func (e *errAuth) Is(target error) bool { return target == ErrAuth }
+
+// ErrAuth is what an Originator's login ended with where it was this side that
+// was not content with the authentication: the target could not prove itself,
+// or the account can't be used. A refusal by the target is a LoginError.
+var ErrAuth = errors.New("authentication failed")
 
 // chapState is how far the exchange has come.
 type chapState uint8

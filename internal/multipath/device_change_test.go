@@ -1,6 +1,7 @@
 package multipath
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -223,6 +224,25 @@ func TestDiscovery(t *testing.T) {
 	l.end()
 }
 
+// A target that can't prove itself never will.
+func TestOpenOfUnprovedTarget(t *testing.T) {
+	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
+	r.mu.Lock()
+	r.accounts = []san.CHAP{{User: "host", Secret: "twelve bytes", MutualUser: "disks", MutualSecret: "another twelve"}}
+	r.mu.Unlock()
+	c := r.config()
+	for i := range c.URLs {
+		c.URLs[i].User, c.URLs[i].Secret = "host", "twelve bytes"
+	}
+	c.MutualUser, c.MutualSecret = "disks", "not the same one"
+	ctx := soon(t)
+	if _, err := Open(ctx, c); !errors.Is(err, iscsi.ErrAuth) || !errors.Is(err, ErrHopeless) || ctx.Err() != nil {
+		t.Errorf("the target has another secret: %v", err)
+	}
+	c.MutualSecret = "another twelve"
+	bothUp(t, r.open(c))
+}
+
 // Opening fails with a reason where nothing helps, and where time is over.
 func TestOpenFails(t *testing.T) {
 	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
@@ -238,10 +258,20 @@ func TestOpenFails(t *testing.T) {
 	for i := range c.URLs {
 		c.URLs[i].LUN = 9
 	}
+	ctx := soon(t)
+	if _, err := Open(ctx, c); !errors.Is(err, ErrNoLUN) || !errors.Is(err, ErrHopeless) || ctx.Err() != nil ||
+		!strings.Contains(err.Error(), "no path to LUN 9") || strings.Contains(err.Error(), "25") && strings.Contains(err.Error(), "/00") {
+		t.Errorf("a LUN that does not exist: %v", err)
+	}
+	c = r.config()
+	for i := range c.URLs {
+		c.URLs[i].LUN = 9
+	}
+	c.TakeOver, c.Group, c.Run = true, 1, 2
 	ctx, cancel := contextOf(t, time.Second)
 	defer cancel()
-	if _, err := Open(ctx, c); err == nil || !strings.Contains(err.Error(), "no path to LUN 9") {
-		t.Errorf("a LUN that does not exist: %v", err)
+	if _, err := Open(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a LUN that is taken over and does not exist: %v", err)
 	}
 	for _, c := range []Config{{}, {URLs: r.config().URLs}, {Initiator: testHost, URLs: []initiator.URL{{}}}, {Initiator: testHost, URLs: r.config().URLs, TakeOver: true}} {
 		if _, err := Open(soon(t), c); err == nil {

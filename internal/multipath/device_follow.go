@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,26 +129,47 @@ func (d *Device) engineView() engineView {
 	return d.eng.view()
 }
 
+// ErrHopeless is why Open failed where waiting does not help: every path was
+// refused, or leads to no volume, or to another one.
+var ErrHopeless = errors.New("trying again does not help")
+
+// ErrNoLUN is why a path does not serve whose target has no such LUN, or not
+// for this host.
+var ErrNoLUN = errors.New("the target shows this host no such LUN")
+
 // refusedLogin reports whether a login failed in a way that trying again does
 // not help: the target refused it because of what the initiator is or said
-// (RFC 7143 §11.13.5, class 2).
+// (RFC 7143 §11.13.5, class 2), or could not prove itself.
 func refusedLogin(err error) bool {
 	var l *iscsi.LoginError
-	return errors.As(err, &l) && uint16(l.Status)>>8 == 2
+	var u *initiator.UsageError
+	return errors.As(err, &l) && l.Status.Class() == 2 || errors.Is(err, iscsi.ErrAuth) || errors.As(err, &u)
 }
 
-// hopeless returns why none of the paths will ever serve.
+// noLUN reports whether a path does not serve since nothing is at its LUN.
+func (q *pathView) noLUN() bool {
+	var cc *scsi.CheckCondition
+	return q.state == PathFailed && errors.As(q.lastErr, &cc) && cc.Sense.ASC == scsi.ASCLUNotSupported
+}
+
+// hopeless returns why none of the paths will ever serve. After a process that
+// died a LUN that is not there is waited for: applications wait too.
 func (d *Device) hopeless(v *engineView) error {
 	paths := d.all()
 	for _, p := range paths {
-		if !p.refuse.Load() {
+		i := slices.IndexFunc(v.paths, func(q pathView) bool { return q.id == p.id })
+		if i < 0 {
+			return nil
+		}
+		q := &v.paths[i]
+		if !p.refuse.Load() && q.state != PathWrongIdentity && (!q.noLUN() || d.cfg.TakeOver) {
 			return nil
 		}
 	}
 	if len(paths) == 0 {
 		return nil
 	}
-	return d.noPath(v, nil)
+	return d.noPath(v, ErrHopeless)
 }
 
 // noPath says why no path serves.
@@ -161,15 +183,18 @@ func (d *Device) noPath(v *engineView, cause error) error {
 			continue
 		}
 		s := fmt.Sprintf("%s is %v", p.url.Host, q.state)
-		if q.lastErr != nil {
+		if q.noLUN() {
+			s = fmt.Sprintf("%s: %v", p.url.Host, ErrNoLUN)
+			none.causes = append(none.causes, ErrNoLUN)
+		} else if q.lastErr != nil {
 			s += ": " + q.lastErr.Error()
 			none.causes = append(none.causes, q.lastErr)
 		}
 		why = append(why, s)
 	}
 	none.text = fmt.Sprintf("multipath: no path to LUN %d of %s serves: %s", d.cfg.URLs[0].LUN, d.cfg.URLs[0].Target, strings.Join(why, "; "))
-	if cause != nil {
-		return fmt.Errorf("%w (%w)", none, cause)
+	if none.causes = append(none.causes, cause); !errors.Is(cause, ErrHopeless) { // that is said by the rest
+		none.text += fmt.Sprintf(" (%v)", cause)
 	}
 	return none
 }

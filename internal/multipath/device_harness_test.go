@@ -43,11 +43,12 @@ type rig struct {
 	log     *slog.Logger
 	units   map[san.LUN]lun.MapEntry
 
-	mu      sync.Mutex // guards the fields below
-	server  *target.Server
-	served  chan error
-	portals []target.PortalAddr
-	direct  []string // the portals without proxies
+	mu       sync.Mutex // guards the fields below
+	server   *target.Server
+	served   chan error
+	portals  []target.PortalAddr
+	direct   []string // the portals without proxies
+	accounts []san.CHAP
 }
 
 // size of the volume in most tests.
@@ -168,7 +169,9 @@ func (r *rig) Login(_ string, _ netip.Addr, name string) (target.Grant, error) {
 	if name != testTarget {
 		return target.Grant{}, target.ErrNotFound
 	}
-	return target.Grant{Target: r.target, Host: "host"}, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return target.Grant{Target: r.target, Host: "host", Accounts: r.accounts}, nil
 }
 
 // config is a Config for the portals of the rig, with short times.
