@@ -1,7 +1,9 @@
 package multipath
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -15,8 +17,8 @@ type View struct {
 	BlockSize  int         `json:"block_size"`
 	ReadOnly   bool        `json:"read_only"`
 	Policy     Policy      `json:"policy"`
-	Group      uint64      `json:"group"`                  // of the instances: what a restarted process has to go on with
-	Run        uint64      `json:"run"`                    // of the instances
+	Group      GroupName   `json:"group"`                  // of the instances: what a restarted process has to go on with
+	Run        uint64      `json:"run"`                    // of the instances; small where Config counts it
 	Fence      bool        `json:"fence"`                  // the target serves FENCE: unanswered writes don't wait for the quiesce time
 	Serving    bool        `json:"serving"`                // a path serves
 	Requests   int         `json:"requests"`               // commands under way or waiting
@@ -28,6 +30,23 @@ type View struct {
 	Counters   Counters    `json:"counters"`               // since Open
 	LastFence  *time.Time  `json:"last_fence,omitempty"`   // the end of the last fence that succeeded
 	LastResize *time.Time  `json:"last_resized,omitempty"` // the last change of size
+}
+
+// GroupName is Config.Group. As text it has 16 hexadecimal digits: many programs
+// read the numbers of JSON with 53 bits.
+type GroupName uint64
+
+// MarshalText implements encoding.TextMarshaler.
+func (g GroupName) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%016x", uint64(g)), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (g *GroupName) UnmarshalText(b []byte) error {
+	n, err := strconv.ParseUint(string(b), 16, 64)
+	if err != nil || len(b) != 16 {
+		return fmt.Errorf("group %.40q is not 16 hexadecimal digits", b)
+	}
+	*g = GroupName(n)
+	return nil
 }
 
 // GroupView is a target port group as the paths of it reported it last.
@@ -102,7 +121,7 @@ func (d *Device) View() View {
 	e := d.engineView()
 	first := d.cfg.URLs[0]
 	v := View{
-		Target: first.Target, LUN: uint16(first.LUN), Identity: d.Identity(), Policy: d.cfg.Policy, Group: d.cfg.Group, Run: d.cfg.Run,
+		Target: first.Target, LUN: uint16(first.LUN), Identity: d.Identity(), Policy: d.cfg.Policy, Group: GroupName(d.cfg.Group), Run: d.cfg.Run,
 		Serving: e.serving, Requests: e.requests, Waiting: e.waiting, Unfenced: e.unfenced, Groups: []GroupView{}, Paths: []PathView{},
 		Counters: Counters{
 			Reads: d.stat.reads.Load(), Writes: d.stat.writes.Load(), Commands: e.submitted, Retries: e.retries, Fences: e.fences,
