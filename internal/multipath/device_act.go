@@ -130,19 +130,8 @@ func (d *Device) send(q *request) {
 // ask does in the background what asks the target something, and tells the
 // engine the answer.
 func (d *Device) ask(p *portal, a action) {
-	ev := event{path: a.path, login: a.login, id: a.id}
-	switch a.kind {
-	case actProbe:
-		ev.kind = evProbed
-	case actCheck:
-		ev.kind = evChecked
-	case actReadGroups:
-		ev.kind = evGroups
-	case actFence:
-		ev.kind = evFenced
-	case actSetGroups:
-		ev.kind = evGroupsSet
-	default:
+	ev := event{kind: a.kind.answer(), path: a.path, login: a.login, id: a.id}
+	if ev.kind == 0 {
 		return
 	}
 	l := p.session(a.login)

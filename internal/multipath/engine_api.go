@@ -177,6 +177,26 @@ const (
 	actReadCapacity
 )
 
+// answer returns the kind of the event that answers an action of kind k, with
+// the id and the request of that action in it; 0: there is none.
+func (k actionKind) answer() eventKind {
+	switch k {
+	case actSend:
+		return evResult
+	case actProbe:
+		return evProbed
+	case actCheck:
+		return evChecked
+	case actReadGroups:
+		return evGroups
+	case actFence:
+		return evFenced
+	case actSetGroups:
+		return evGroupsSet
+	}
+	return 0
+}
+
 // action is something to do. Unless told otherwise path and login name the
 // session that it concerns, and an action whose session has ended meanwhile is
 // answered with lost, or by the evLost alone.

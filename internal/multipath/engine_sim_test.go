@@ -320,21 +320,8 @@ func (s *sim) lostEvent(c *simCmd) event {
 
 // eventOf is the answer to c.
 func (s *sim) eventOf(c *simCmd, o outcome) event {
-	ev := event{path: c.act.path, login: c.act.login, out: o, id: c.act.id, req: c.act.req}
-	switch c.act.kind {
-	case actSend:
-		ev.kind = evResult
-	case actProbe:
-		ev.kind = evProbed
-	case actCheck:
-		ev.kind = evChecked
-	case actReadGroups:
-		ev.kind = evGroups
-	case actFence:
-		ev.kind = evFenced
-	case actSetGroups:
-		ev.kind = evGroupsSet
-	default:
+	ev := event{kind: c.act.kind.answer(), path: c.act.path, login: c.act.login, out: o, id: c.act.id, req: c.act.req}
+	if ev.kind == 0 {
 		ev.kind = evTick
 	}
 	return ev
