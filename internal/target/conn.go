@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sango/internal/bufpool"
 	"sango/internal/iscsi"
 	"sango/internal/lun"
 	"sango/internal/san"
@@ -104,7 +103,6 @@ func newConn(s *Server, sock *socket, tpg san.TPG, peer netip.AddrPort) *conn {
 		memory:    budget{limit: s.cfg.ConnectionMemory},
 	}
 	c.out.idle.L = &c.mu
-	c.in.buf = bufpool.Get(inputSize)
 	c.in.newer = now
 	c.batch.maxBurst = iscsi.LoginSegment
 	c.batch.maxData.Store(iscsi.LoginSegment)
@@ -345,8 +343,10 @@ func (c *conn) teardown(err error) {
 	}
 	c.win.held = nil
 	c.mu.Unlock()
-	c.in.buf.Release()
-	c.in.buf = nil
+	if c.in.buf != nil {
+		c.in.buf.Release()
+		c.in.buf = nil
+	}
 	c.srv.gone(c, end.err)
 	close(c.done)
 }

@@ -22,8 +22,8 @@ const directTail = 2 << 10
 
 // input is the read half of a connection. It belongs to the reader.
 type input struct {
-	buf  *bufpool.Buf
-	r, w int // buf.B[r:w] was read and not yet consumed
+	buf  *bufpool.Buf // nil while the reader waits for the first byte of a PDU
+	r, w int          // buf.B[r:w] was read and not yet consumed
 	vec  [][]byte
 
 	// Arrival times (DESIGN R4 b): bytes before mark came with an earlier read.
@@ -57,18 +57,27 @@ func (c *conn) receive(sink [][]byte, want int) (int, error) {
 	if in.w > 0 { // the rest of what came before keeps its arrival time
 		in.mark, in.older = in.w, in.arrivalAt(0)
 	}
-	tail := in.buf.B[in.w:]
-	if want > 0 && in.h.Opcode() == iscsi.OpDataOut && len(tail) > directTail {
-		tail = tail[:directTail]
+	lend := in.w == 0 && want == 0 // a wait needs no buffer: an idle session holds none
+	if !lend {
+		tail := in.buf.B[in.w:]
+		if want > 0 && in.h.Opcode() == iscsi.OpDataOut && len(tail) > directTail {
+			tail = tail[:directTail]
+		}
+		in.vec = append(append(in.vec[:0], sink...), tail)
 	}
-	in.vec = append(append(in.vec[:0], sink...), tail)
 	c.flush()
 	for {
 		now := time.Now()
 		if err := c.tick(now); err != nil {
 			return 0, err
 		}
-		n, err := c.sock.read(in.vec)
+		var n int
+		var err error
+		if lend {
+			n, err = c.sock.readBuf(&in.buf, inputSize)
+		} else {
+			n, err = c.sock.read(in.vec)
+		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			continue
 		}

@@ -148,7 +148,6 @@ func (s *Server) start(tcp *net.TCPConn, tpg san.TPG) {
 			s.log.Warn("a connection was refused: there are too many of them, or too many that do not log in", "peer", peer.String())
 		})
 		sock.reset()
-		c.in.buf.Release()
 		return
 	}
 	go func() {

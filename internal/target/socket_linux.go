@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sango/internal/bufpool"
 	"sango/internal/vecio"
 )
 
@@ -23,11 +24,15 @@ type socket struct {
 	// Read half. The functions are made once, so that a call allocates nothing.
 	readFn    func(fd uintptr) bool
 	readVec   []unix.Iovec
+	lent      **bufpool.Buf // of readBuf, nil in read
+	lentSize  int
 	readWant  int
 	readN     int
 	readErr   error
 	seenEmpty time.Time // last moment at which nothing was there to read
 	arrival   time.Time // of the bytes of the last read: seenEmpty before it
+	turn      time.Time // since when the reader has not waited
+	waited    bool      // it waits, or has just done so
 
 	// Write half.
 	writeFn   func(fd uintptr) bool
@@ -67,17 +72,54 @@ func (s *socket) read(dst [][]byte) (int, error) {
 	return s.readN, err
 }
 
+// readBuf is read into *buf, a buffer of size bytes that is released before
+// the wait, if there is one, and taken from the pool again after it. It is nil
+// when nothing was read.
+func (s *socket) readBuf(buf **bufpool.Buf, size int) (int, error) {
+	s.lent, s.lentSize = buf, size
+	n, err := s.read(nil)
+	s.lent = nil
+	if n == 0 && *buf != nil {
+		s.park(buf)
+	}
+	return n, err
+}
+
+// park releases the buffer of a readBuf.
+func (s *socket) park(buf **bufpool.Buf) {
+	clear(s.readVec)
+	s.readVec, s.readWant = s.readVec[:0], 0
+	(*buf).Release()
+	*buf = nil
+}
+
+// unpark makes room for the next attempt of a readBuf.
+func (s *socket) unpark(buf **bufpool.Buf) {
+	if *buf == nil {
+		*buf = bufpool.Get(s.lentSize)
+	}
+	var one [1][]byte
+	one[0] = (*buf).B
+	s.readVec, s.readWant = vecio.Append(s.readVec[:0], one[:])
+}
+
 var errHangUp = errors.New("the peer closed the connection")
 
 // readOnce is one attempt; false makes the runtime wait for readiness. The
 // clock is read before the system call, so that whatever is read later came
 // after the moment that seenEmpty names.
 func (s *socket) readOnce(fd uintptr) bool {
+	if s.lent != nil {
+		s.unpark(s.lent)
+	}
 	now := time.Now()
 	n, errno := vecio.Read(fd, s.readVec)
 	switch {
 	case errno == unix.EAGAIN:
 		s.seenEmpty = now
+		if s.lent != nil {
+			s.park(s.lent)
+		}
 		return false
 	case errno != 0:
 		s.readErr = os.NewSyscallError("readv", errno)
@@ -91,6 +133,20 @@ func (s *socket) readOnce(fd uintptr) bool {
 		s.seenEmpty = now // it took all there was
 	}
 	return true
+}
+
+// turnTime is how long a reader goes on without a wait. Go's scheduler looks
+// for sockets that became ready only when it has nothing else to run, or every
+// 10 ms: so long would other connections wait for readers that always find
+// something, on as many processors as there are.
+const turnTime = 200 * time.Microsecond
+
+// stepBack makes the kernel report anew whether something is there to read: at
+// once if so. It reports whether a wait may follow; that one lets those run that
+// became ready before. To set the low-water mark to what it is anyway makes no
+// difference but that (tcp_set_rcvlowat).
+func (s *socket) stepBack(fd uintptr) bool {
+	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1) == nil
 }
 
 // write writes from src. With wait it blocks until the socket has taken
