@@ -67,8 +67,13 @@ fuzz: ## every fuzz target for FUZZTIME (10m) each
 	@test/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Go benchmarks, COUNT (6) runs each, into .cache/bench; compared with the last run
-	@test/bench $(COUNT)
+bench: build ## the speed beside tgt, libiscsi and other NBD servers, some 20 minutes on a quiet machine, into docs/bench (as root)
+	@test/deps
+	$(GO) run ./test/perf -sango bin/sango $(if $(ONLY),-only '$(ONLY)') $(if $(SHORT),-short)
+
+.PHONY: microbench
+microbench: ## Go benchmarks, COUNT (6) runs each, into .cache/bench; compared with the last run, or with the commit BASE
+	@test/microbench $(COUNT)
 
 .PHONY: conformance
 conformance: build ## all 230 tests of iscsi-test-cu on every kind of LUN (TEST=Family.Test for one, with its output)
