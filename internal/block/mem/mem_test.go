@@ -126,17 +126,3 @@ func TestNoAllocationPerRequest(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkRead4K(b *testing.B)  { bench(b, block.OpRead) }
-func BenchmarkWrite4K(b *testing.B) { bench(b, block.OpWrite) }
-
-func bench(b *testing.B, op block.Op) {
-	d := open(b, mem.Options{Size: 64 << 20})
-	r := &block.Request{Op: op, Bufs: [][]byte{make([]byte, 4096)}, Len: 4096, Done: func(*block.Request) {}}
-	b.SetBytes(4096)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.Off = (r.Off + 4096) % (64 << 20)
-		d.Submit(r)
-	}
-}

@@ -4,48 +4,31 @@ import (
 	"testing"
 
 	"sango/internal/block"
+	"sango/internal/block/blocktest"
 	"sango/internal/block/layer/sched"
 )
 
-// null ends requests at once, or when it is told to.
-type null struct {
-	info block.Info
-	hold bool
-	held []*block.Request
-}
-
-func (n *null) Info() block.Info { return n.info }
-func (n *null) Submit(r *block.Request) {
-	if n.hold {
-		n.held = append(n.held, r)
-		return
-	}
-	r.End(nil)
-}
-
-func (n *null) Status(off, l int64, _ int) ([]block.Extent, error) {
-	return []block.Extent{{Off: off, Len: l}}, nil
-}
-func (n *null) Close() error { return nil }
-
-func newNull() *null {
-	return &null{info: block.Info{Size: 1 << 40, BlockSize: 512, PhysicalBlock: 4096, Caps: block.Caps{FUA: block.Native, Async: true}}}
-}
-
-func BenchmarkDirect(b *testing.B) {
-	d := sched.New(newNull(), sched.Options{})
-	r := &block.Request{Op: block.OpRead, Len: 4096, Bufs: [][]byte{make([]byte, 4096)}, Done: func(*block.Request) {}}
-	b.ReportAllocs()
-	for b.Loop() {
-		d.Submit(r)
-	}
+// BenchmarkSubmit is requests of 4 KiB over a device that costs nothing: what a
+// request takes that goes straight down, one that queues (256 in flight over a
+// device that takes 128), and one that is merged there.
+func BenchmarkSubmit(b *testing.B) {
+	b.Run("op=read/queue=none", func(b *testing.B) {
+		d := sched.New(blocktest.NewNull(1<<40), sched.Options{})
+		r := &block.Request{Op: block.OpRead, Len: 4096, Bufs: [][]byte{make([]byte, 4096)}, Done: func(*block.Request) {}}
+		b.ReportAllocs()
+		for b.Loop() {
+			d.Submit(r)
+		}
+	})
+	b.Run("op=write/queue=full", func(b *testing.B) { cycle(b, 8192) })
+	b.Run("op=write/queue=merge", func(b *testing.B) { cycle(b, 4096) })
 }
 
 // cycle has 256 writes in flight at a device that takes 128; each round they
 // all end.
 func cycle(b *testing.B, stride int64) {
-	n := newNull()
-	n.hold = true
+	n := blocktest.NewNull(1 << 40)
+	n.Hold = true
 	d := sched.New(n, sched.Options{})
 	reqs := make([]block.Request, 256)
 	bufs := [][]byte{make([]byte, 4096)}
@@ -56,24 +39,16 @@ func cycle(b *testing.B, stride int64) {
 	for i := 0; b.Loop(); i++ {
 		d.Submit(&reqs[i%256])
 		if i%256 == 255 {
-			for len(n.held) > 0 {
-				r := n.held[0]
-				n.held = append(n.held[:0], n.held[1:]...)
-				r.End(nil)
-			}
+			n.Release()
 		}
 	}
 }
 
-func BenchmarkQueued(b *testing.B) { cycle(b, 8192) }
-
-func BenchmarkMerged(b *testing.B) { cycle(b, 4096) }
-
 // In steady state nothing is allocated, also when requests queue, merge, split
 // and wait for one another.
 func TestNoAllocation(t *testing.T) {
-	n := newNull()
-	n.hold = true
+	n := blocktest.NewNull(1 << 40)
+	n.Hold = true
 	d := sched.New(n, sched.Options{Depth: 4, MaxTransfer: 16384})
 	buf := make([]byte, 65536)
 	reqs := make([]block.Request, 64)
@@ -94,11 +69,7 @@ func TestNoAllocation(t *testing.T) {
 		for i := range reqs {
 			d.Submit(&reqs[i])
 		}
-		for len(n.held) > 0 {
-			r := n.held[0]
-			n.held = append(n.held[:0], n.held[1:]...)
-			r.End(nil)
-		}
+		n.Release()
 	}
 	for range 100 { // buffers find their sizes
 		round()
