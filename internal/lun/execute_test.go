@@ -319,32 +319,3 @@ func (b *bareTransport) TaskDone(t *Task) {
 	b.status |= t.Status
 }
 func (b *bareTransport) Drop(string) {}
-
-func BenchmarkRead4K(b *testing.B)  { benchmark(b, opRead) }
-func BenchmarkWrite4K(b *testing.B) { benchmark(b, opWrite) }
-
-func benchmark(b *testing.B, op byte) {
-	u := testUnit(b, nil, nil)
-	ioCommands(u)
-	tr := &bareTransport{}
-	n, err := oneUnit(u).Attach(nexusName(1), "", tr)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer n.Detach()
-	n.view.Load().at(0).attn.take()
-	task, buf := &Task{}, make([]byte, 4096)
-	b.ReportAllocs()
-	for b.Loop() {
-		task.CDB[0], task.Read, task.Write, task.Expected, task.Attr = op, op == opRead, op == opWrite, 4096, scsi.Simple
-		n.Admit(task)
-		if task.OutLen > 0 {
-			give(task, buf)
-			task.Ready()
-		}
-		task.Reset()
-	}
-	if tr.status != scsi.Good {
-		b.Fatal(tr.status)
-	}
-}

@@ -159,7 +159,7 @@ func TestOverlappingWritesKeepOrder(t *testing.T) {
 
 func BenchmarkTaskSet(b *testing.B) {
 	for _, depth := range []int{1, 32, 256} {
-		b.Run(fmt.Sprint(depth), func(b *testing.B) {
+		b.Run(fmt.Sprintf("op=write/tasks=%d", depth), func(b *testing.B) {
 			var s taskSet
 			tasks := make([]Task, depth)
 			for i := range tasks {
