@@ -37,10 +37,22 @@ func codec[T any](b *testing.B, name string, v T, parse func(*BHS) (T, error), p
 
 // loginKeys is what open-iscsi offers in its last login request.
 var loginKeys = Keys{
-	{"HeaderDigest", "None"}, {"DataDigest", "None"}, {"DefaultTime2Wait", "2"}, {"DefaultTime2Retain", "0"}, {"IFMarker", "No"},
-	{"OFMarker", "No"}, {"ErrorRecoveryLevel", "0"}, {"InitialR2T", "No"}, {"ImmediateData", "Yes"}, {"MaxBurstLength", "16776192"},
-	{"FirstBurstLength", "262144"}, {"MaxOutstandingR2T", "1"}, {"MaxConnections", "1"}, {"DataPDUInOrder", "Yes"},
-	{"DataSequenceInOrder", "Yes"}, {"MaxRecvDataSegmentLength", "262144"},
+	{"HeaderDigest", "None"},
+	{"DataDigest", "None"},
+	{"DefaultTime2Wait", "2"},
+	{"DefaultTime2Retain", "0"},
+	{"IFMarker", "No"},
+	{"OFMarker", "No"},
+	{"ErrorRecoveryLevel", "0"},
+	{"InitialR2T", "No"},
+	{"ImmediateData", "Yes"},
+	{"MaxBurstLength", "16776192"},
+	{"FirstBurstLength", "262144"},
+	{"MaxOutstandingR2T", "1"},
+	{"MaxConnections", "1"},
+	{"DataPDUInOrder", "Yes"},
+	{"DataSequenceInOrder", "Yes"},
+	{"MaxRecvDataSegmentLength", "262144"},
 }
 
 // BenchmarkText is the data segment of a login.
