@@ -20,9 +20,11 @@ func UpdateDigest(crc uint32, b []byte) uint32 { return crc32.Update(crc, castag
 // PadDigest returns the digest of what crc covers followed by the padding of
 // n bytes of data: a data digest covers the padding.
 func PadDigest(crc uint32, n int) uint32 {
-	var zero [3]byte
-	return crc32.Update(crc, castagnoli, zero[:Pad(n)])
+	return crc32.Update(crc, castagnoli, padding[:Pad(n)])
 }
+
+// padding is what PadDigest covers: a local array would be garbage each time.
+var padding [3]byte
 
 // PutDigest writes crc as it goes on the wire to the first DigestLen bytes of
 // b.

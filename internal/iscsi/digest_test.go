@@ -45,5 +45,8 @@ func TestPadDigest(t *testing.T) {
 		if got := PadDigest(Digest(data), n); got != Digest(padded) {
 			t.Errorf("%d bytes: %08x, want %08x", n, got, Digest(padded))
 		}
+		if got := testing.AllocsPerRun(10, func() { PadDigest(0, n) }); got != 0 {
+			t.Errorf("%d bytes: %v allocations", n, got)
+		}
 	}
 }
