@@ -6,38 +6,95 @@ import (
 	"testing"
 	"time"
 
+	"sango/internal/block/blocktest"
 	"sango/internal/iscsi"
+	"sango/internal/lun"
+	"sango/internal/lun/luntest"
+	"sango/internal/san"
 )
 
-// BenchmarkCommands keeps a number of commands in flight on one session over
-// loopback, on a volume in memory: what the engine itself costs.
-func BenchmarkCommands(b *testing.B) {
-	for _, size := range []int{4 << 10, 64 << 10} {
-		for _, depth := range []int{1, 32} {
-			blocks := size / 512
-			for _, c := range []struct {
-				name  string
-				c     command
-				reply int
-			}{
-				{"read", command{cdb: read10(0, blocks), read: true, expected: uint32(size)}, iscsi.BHSLen + size},
-				{"write", command{cdb: write10(0, blocks), write: true, expected: uint32(size), data: make([]byte, size)}, iscsi.BHSLen},
-			} {
-				b.Run(fmt.Sprintf("%s/size=%dk/depth=%d", c.name, size>>10, depth), func(b *testing.B) {
-					s := start(b, func(c *Config, _ *directory) { c.NopInterval = time.Hour })
-					i := connect(b, s, iscsi.Pair{Key: iscsi.KeyMaxRecvSegment, Value: "262144"})
-					i.ready()
-					r := newRound(i, c.c, depth, c.reply)
-					b.SetBytes(int64(size))
-					b.ReportAllocs()
-					b.ResetTimer()
-					for n := 0; n < b.N; n += depth {
-						r.run(b)
-					}
-				})
+// BenchmarkSession keeps a number of commands in flight on one session over
+// loopback: what the engine itself costs, and the sockets. device=null has no
+// volume to copy from or to.
+func BenchmarkSession(b *testing.B) {
+	for _, op := range []string{"read", "write"} {
+		for _, c := range []sessionCase{
+			{size: 4 << 10, depth: 1, null: true},
+			{size: 4 << 10, depth: 32, null: true},
+			{size: 4 << 10, depth: 32, null: true, digest: true},
+			{size: 4 << 10, depth: 1},
+			{size: 4 << 10, depth: 32},
+			{size: 64 << 10, depth: 1},
+			{size: 64 << 10, depth: 32},
+		} {
+			device, digest := "mem", "none"
+			if c.null {
+				device = "null"
 			}
+			if c.digest {
+				digest = "data"
+			}
+			name := fmt.Sprintf("op=%s/size=%dk/depth=%d/device=%s/digest=%s", op, c.size>>10, c.depth, device, digest)
+			b.Run(name, func(b *testing.B) { c.run(b, op == "write") })
 		}
 	}
+}
+
+type sessionCase struct {
+	size, depth int
+	null        bool // the unit is over a device that does nothing
+	digest      bool // of the data
+}
+
+func (c sessionCase) run(b *testing.B, write bool) {
+	s := start(b, func(cfg *Config, d *directory) {
+		cfg.NopInterval = time.Hour // no ping among the replies
+		if c.null {
+			d.target = nullTarget(b)
+		}
+	})
+	keys := []iscsi.Pair{{Key: iscsi.KeyMaxRecvSegment, Value: "262144"}}
+	if c.digest {
+		keys = append(keys, iscsi.Pair{Key: iscsi.KeyDataDigest, Value: "CRC32C"})
+	}
+	i := connect(b, s, keys...)
+	i.ready()
+	cmd := command{cdb: read10(0, c.size/512), read: true, expected: uint32(c.size)}
+	reply := iscsi.BHSLen + c.size
+	if c.digest {
+		reply += iscsi.DigestLen
+	}
+	if write {
+		cmd = command{cdb: write10(0, c.size/512), write: true, expected: uint32(c.size), data: make([]byte, c.size)}
+		reply = iscsi.BHSLen
+	}
+	r := newRound(i, cmd, c.depth, reply)
+	b.SetBytes(int64(c.size))
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%c.depth == 0 {
+			r.run(b)
+		}
+	}
+}
+
+// nullTarget is a target whose LUN 0 does nothing.
+func nullTarget(b *testing.B) *lun.Target {
+	v := san.Volume{ID: san.NewUUID(), Name: "null", Driver: "null", Size: 64 << 20, BlockSize: 512, PhysicalBlock: 4096, NAA: 0x0123456789abcdf}
+	u, err := lun.NewUnit(v, blocktest.NewNull(v.Size), &luntest.Store{}, lun.UnitOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	t := lun.NewTarget(targetName, lun.TargetOptions{})
+	t.SetMap(map[san.LUN]lun.MapEntry{0: {Unit: u}})
+	// Cleaned up after the server, whose start called this.
+	b.Cleanup(func() {
+		t.SetMap(nil)
+		if err := u.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return t
 }
 
 // round is a number of equal commands that are sent at once, over and over.
