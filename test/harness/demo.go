@@ -146,6 +146,9 @@ func (d *Demo) Restart(ctx context.Context) (*Demo, error) {
 // Dir is the --dir that the process runs on.
 func (d *Demo) Dir() string { return filepath.Join(d.opts.Dir, "state") }
 
+// PID is the process id.
+func (d *Demo) PID() int { return d.cmd.Process.Pid }
+
 // Output is what the process wrote last.
 func (d *Demo) Output() string { return d.out.String() }
 

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// row is one judgement as people read it.
+type row struct {
+	load, client, what, left, right, ratio, spread, bar, goal, verdict string
+}
+
+// groupTitle returns the title of a group.
+func groupTitle(name string) string {
+	for _, g := range groups {
+		if g.name == name {
+			return g.title
+		}
+	}
+	return name
+}
+
+// inGroups calls f with the cases of each group.
+func (r *report) inGroups(f func(title string, cases []*caseResult)) {
+	for i := 0; i < len(r.Cases); {
+		k := i
+		for k < len(r.Cases) && r.Cases[k].Group == r.Cases[i].Group {
+			k++
+		}
+		f(groupTitle(r.Cases[i].Group), r.Cases[i:k])
+		i = k
+	}
+}
+
+// bars counts the claims that have one.
+func (r *report) bars() (met, all int) {
+	for _, c := range r.Cases {
+		for _, j := range c.Judged {
+			if j.Met != nil {
+				all++
+				if *j.Met {
+					met++
+				}
+			}
+		}
+	}
+	return met, all
+}
+
+// rows are what was judged of a case.
+func (c *caseResult) rows() []row {
+	find := func(name string) *contenderResult {
+		for _, x := range c.Contenders {
+			if x.Name == name {
+				return x
+			}
+		}
+		return nil
+	}
+	value := func(name string, m metric) string {
+		if x := find(name); x != nil {
+			return fmt.Sprintf("%s %s", name, m.format(x.All[m].Median))
+		}
+		return ""
+	}
+	var rows []row
+	for _, j := range c.Judged {
+		w := row{load: c.Title, client: c.Client, what: j.Metric.String(), left: value(j.Of, j.Metric)}
+		format := func(v float64) string { return fmt.Sprintf("%.2f", v) }
+		if j.To == "" {
+			format = j.Metric.format
+		} else {
+			w.right, w.ratio = value(j.To, j.Metric), format(j.Median)
+		}
+		w.spread = format(j.Min) + " to " + format(j.Max)
+		sign := "≥ "
+		if j.AtMost {
+			sign = "≤ "
+		}
+		if j.Bar > 0 {
+			w.bar = sign + format(j.Bar)
+		}
+		if j.Goal > 0 {
+			w.goal = sign + format(j.Goal)
+		}
+		if j.Met != nil {
+			w.verdict = "not met"
+			if *j.Met {
+				w.verdict = "met"
+			}
+		}
+		rows = append(rows, w)
+	}
+	return rows
+}
+
+// terminal prints what was judged.
+func (r *report) terminal(w io.Writer) {
+	r.inGroups(func(title string, cases []*caseResult) {
+		fmt.Fprintf(w, "%s\n", title)
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, c := range cases {
+			for i, x := range c.rows() {
+				load := fmt.Sprintf("%s (%s)", x.load, x.client)
+				if i > 0 {
+					load = ""
+				}
+				fmt.Fprintln(t, strings.Join([]string{"  " + load, x.what, x.left, x.right, x.ratio, x.spread, x.bar, x.verdict}, "\t"))
+			}
+			if len(c.Judged) == 0 {
+				for _, x := range c.Contenders {
+					fmt.Fprintf(t, "  %s (%s)\t%s\t%s %s\n", c.Title, c.Client, c.Main, x.Name, c.Main.format(x.All[c.Main].Median))
+				}
+			}
+		}
+		t.Flush()
+		fmt.Fprintln(w)
+	})
+	met, all := r.bars()
+	fmt.Fprintf(w, "%d of %d bars are met; ratios are medians of %d rounds, with the lowest and highest\n", met, all, r.Rounds)
+	for _, f := range r.Failures {
+		fmt.Fprintln(w, "did not run:", f)
+	}
+}
