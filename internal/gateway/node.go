@@ -145,7 +145,7 @@ func (n *Node) Volumes() api.Volumes { return volumes{n} }
 
 // Sync implements api.Node.
 func (n *Node) Sync(ctx context.Context) error {
-	rev, err := n.meta.Revision(ctx)
+	rev, err := n.meta.Current(ctx)
 	if err != nil {
 		return err
 	}

@@ -12,17 +12,16 @@ import (
 )
 
 // Many at once draw ids: none is handed out twice, none is left out.
-func TestCountersNeverRepeat(t *testing.T) {
-	s := fresh(t)
+func countersNeverRepeat(t *testing.T, s, s2 *Store) {
 	const workers, each = 8, 20
 	var mu sync.Mutex
 	seen := map[uint64]bool{}
 	var wg sync.WaitGroup
-	for range workers {
+	for i := range workers {
 		wg.Go(func() {
 			for range each {
 				var id uint64
-				if err := s.Update(context.Background(), func(tx *Tx) (err error) {
+				if err := either(i, s, s2).Update(context.Background(), func(tx *Tx) (err error) {
 					id, err = tx.next("test", 1<<16)
 					return err
 				}); err != nil {
@@ -59,12 +58,12 @@ func TestCounterEnds(t *testing.T) {
 }
 
 // Several make the same name at once: exactly one of them wins.
-func TestNamesAreUnique(t *testing.T) {
-	s := fresh(t)
+func namesAreUnique(t *testing.T, s, s2 *Store) {
 	var won atomic.Int32
 	var wg sync.WaitGroup
-	for range 8 {
+	for i := range 8 {
 		wg.Go(func() {
+			s := either(i, s, s2)
 			v := &san.Volume{ID: san.NewUUID(), Name: "same", Driver: san.DriverMem, Size: 4096, BlockSize: 512, PhysicalBlock: 512}
 			err := s.Update(context.Background(), func(tx *Tx) error { return tx.Begin(v.ID, v.Name) })
 			if err == nil {
@@ -89,8 +88,7 @@ func TestNamesAreUnique(t *testing.T) {
 }
 
 // One maps a volume while another deletes it: a LUN never points at nothing.
-func TestMapAgainstDelete(t *testing.T) {
-	s := fresh(t)
+func mapAgainstDelete(t *testing.T, s, s2 *Store) {
 	const iqn = "iqn.2026-11.com.example:disks"
 	update(t, s, func(tx *Tx) error { return tx.CreateTarget(&san.Target{Name: iqn, Open: true}) })
 	for i := range 30 {
@@ -104,7 +102,7 @@ func TestMapAgainstDelete(t *testing.T) {
 			})
 		})
 		wg.Go(func() {
-			delErr = s.Update(context.Background(), func(tx *Tx) error { return tx.DeleteVolume(v.ID) })
+			delErr = s2.Update(context.Background(), func(tx *Tx) error { return tx.DeleteVolume(v.ID) })
 		})
 		wg.Wait()
 		switch {
@@ -126,15 +124,14 @@ func TestMapAgainstDelete(t *testing.T) {
 }
 
 // Several map at the lowest free LUN at once: each gets one of its own.
-func TestLUNsAreUnique(t *testing.T) {
-	s := fresh(t)
+func lunsAreUnique(t *testing.T, s, s2 *Store) {
 	const iqn, n = "iqn.2026-11.com.example:disks", 12
 	update(t, s, func(tx *Tx) error { return tx.CreateTarget(&san.Target{Name: iqn, Open: true}) })
 	var wg sync.WaitGroup
 	for i := range n {
 		v := volume(t, s, fmt.Sprintf("v%d", i))
 		wg.Go(func() {
-			if err := s.Update(context.Background(), func(tx *Tx) error {
+			if err := either(i, s, s2).Update(context.Background(), func(tx *Tx) error {
 				_, err := tx.Map(iqn, AnyLUN, san.Mapping{Volume: v.ID})
 				return err
 			}); err != nil {
@@ -155,10 +152,9 @@ func TestLUNsAreUnique(t *testing.T) {
 }
 
 // A unit's state that somebody else changed is not overwritten.
-func TestUnitStateIsGuarded(t *testing.T) {
-	s := fresh(t)
+func unitStateIsGuarded(t *testing.T, s, s2 *Store) {
 	v := volume(t, s, "disk1")
-	a, b := s.Unit(v.ID), s.Unit(v.ID)
+	a, b := s.Unit(v.ID), s2.Unit(v.ID)
 	if got, err := a.Load("reservations"); err != nil || got != nil {
 		t.Fatalf("Load = %q, %v", got, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -19,37 +20,41 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"sango/internal/san"
 )
 
 // walSegment is the size of a piece of etcd's write-ahead log, in bytes. etcd
 // allocates one or two ahead; its default of 64 MiB is much for a small disk.
 const walSegment = 8 << 20
 
+// maxRequest bounds one request to etcd, in bytes.
+const maxRequest = 8 << 20
+
 var walOnce sync.Once
 
-// startEmbedded runs a cluster of one etcd member in dir. It listens on
-// nothing: the client calls the server's functions. The caller must hold the
-// node's own lock on the directory, because a second etcd on the same files
-// would wait for the first for ever.
+// startEmbedded runs an etcd member in dir: alone, listening on nothing, the
+// client calling the server's functions; or with o.Member as one of a cluster.
+// The caller must hold the node's own lock on the directory, because a second
+// etcd on the same files would wait for the first for ever.
 func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *clientv3.Client, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("metadata directory: %w", err)
 	}
 	walOnce.Do(func() { wal.SegmentSizeBytes = walSegment })
 	cfg := embed.NewConfig()
-	cfg.Name = "sango"
 	cfg.Dir = filepath.Join(dir, "etcd")
-	cfg.ListenPeerUrls, cfg.ListenClientUrls = nil, nil
-	// A member has addresses in its records even when nobody can call them.
-	nowhere := url.URL{Scheme: "unix", Host: "sango"}
-	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
-	cfg.InitialCluster = cfg.Name + "=" + nowhere.String()
 	cfg.InitialClusterToken = "sango"
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, "10000"
 	cfg.MaxTxnOps = maxTxnOps
-	cfg.MaxRequestBytes = 8 << 20
+	cfg.MaxRequestBytes = maxRequest
 	cfg.UnsafeNoFsync = o.NoSync
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{log: o.Log}))
+	if o.Member == nil {
+		alone(cfg)
+	} else {
+		o.Member.configure(cfg)
+	}
 	if err := checkStart(dir, freeSpace); err != nil {
 		return nil, nil, err
 	}
@@ -58,18 +63,57 @@ func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *cl
 	}
 	e, err := startEtcd(cfg)
 	if err != nil {
-		return nil, nil, fmt.Errorf("metadata in %s: %w; if the files are damaged, restore the directory from a backup", dir, err)
+		return nil, nil, startErr(dir, o, err)
 	}
-	select {
-	case <-e.Server.ReadyNotify():
-	case <-ctx.Done():
+	if err := ready(ctx, e, o); err != nil {
 		e.Close()
-		return nil, nil, fmt.Errorf("metadata in %s: not ready: %w", dir, ctx.Err())
-	case <-e.Server.StopNotify():
-		e.Close()
-		return nil, nil, fmt.Errorf("metadata in %s: etcd stopped during its start; the log says why", dir)
+		return nil, nil, fmt.Errorf("metadata in %s: %w", dir, err)
 	}
-	return e, v3client.New(e.Server), nil
+	cli := v3client.New(e.Server)
+	if o.Member != nil {
+		if err := o.Member.settle(ctx, e.Server, cli, o.Log); err != nil {
+			cli.Close()
+			e.Close()
+			return nil, nil, fmt.Errorf("metadata in %s: %w", dir, err)
+		}
+	}
+	return e, cli, nil
+}
+
+// alone makes a cluster of one member.
+func alone(cfg *embed.Config) {
+	cfg.Name = "sango"
+	cfg.ListenPeerUrls, cfg.ListenClientUrls = nil, nil
+	// A member has addresses in its records even when nobody can call them.
+	nowhere := url.URL{Scheme: "unix", Host: "sango"}
+	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
+	cfg.InitialCluster = cfg.Name + "=" + nowhere.String()
+}
+
+// slowStart is after how long a start that waits for others says so.
+const slowStart = 3 * time.Second
+
+// ready waits until the server takes part in its cluster.
+func ready(ctx context.Context, e *embed.Etcd, o Options) error {
+	slow := time.NewTimer(slowStart)
+	defer slow.Stop()
+	for {
+		select {
+		case <-e.Server.ReadyNotify():
+			return nil
+		case <-slow.C:
+			if o.Member != nil {
+				o.Log.Warn("waiting for a majority of the metadata members; start the others", "member", o.Member.Name)
+			}
+		case <-ctx.Done():
+			if o.Member != nil {
+				return san.Errorf(san.ErrUnavailable, "no majority of the metadata members answers (%v): start the others, and look whether they reach each other's peer addresses", ctx.Err())
+			}
+			return fmt.Errorf("not ready: %w", ctx.Err())
+		case <-e.Server.StopNotify():
+			return errors.New("etcd stopped during its start; the log says why")
+		}
+	}
 }
 
 // startEtcd starts etcd, which panics where it can't make or read its files.

@@ -7,13 +7,33 @@ import (
 	"sango/internal/san"
 )
 
-// Gateway is the record of one gateway: what it serves on.
+// Gateway is the registration of one gateway: what it serves on, and what it
+// is.
 type Gateway struct {
 	Name    string    `json:"name"`
 	Group   uint16    `json:"group"` // its target port group id, unique, never reused
 	Portals []Portal  `json:"portals,omitempty"`
 	Started time.Time `json:"started"`
+	// Incarnation is that of its process: a number that no other has had.
+	Incarnation  uint64       `json:"incarnation,omitempty"`
+	Version      string       `json:"version,omitempty"`      // of the program
+	Schema       int          `json:"schema,omitempty"`       // newest version of the layout that it reads
+	Capabilities []string     `json:"capabilities,omitempty"` // what it can do that not all can
+	State        GatewayState `json:"state,omitempty"`
+	Reason       string       `json:"reason,omitempty"` // of the state, for people
 }
+
+// GatewayState is what the cluster thinks of a gateway.
+type GatewayState string
+
+// The states of a gateway.
+const (
+	GatewayJoining  GatewayState = "joining"  // it does not serve yet
+	GatewayServing  GatewayState = "serving"  //
+	GatewayDraining GatewayState = "draining" // its volumes move away
+	GatewayDrained  GatewayState = "drained"  // it may be stopped
+	GatewayDead     GatewayState = "dead"     // declared so; this incarnation never comes back
+)
 
 // Portal is one target port of a gateway. Its name is its identity: a portal
 // that comes back under its name keeps its tag, whatever its address.
@@ -32,7 +52,8 @@ type retired struct {
 
 // Register writes what a gateway serves on, and fills in the group id and the
 // tag of each portal: those it has had before, or new ones that were never
-// used.
+// used. Without an incarnation it draws one. It is the last one of its name
+// from then on: heartbeats of earlier ones fail.
 func (tx *Tx) Register(g *Gateway) error {
 	if err := san.CheckName("gateway", g.Name); err != nil {
 		return err
@@ -41,6 +62,17 @@ func (tx *Tx) Register(g *Gateway) error {
 	found, err := tx.get("gateways/"+g.Name, &old)
 	if err != nil {
 		return err
+	}
+	if g.Schema == 0 {
+		g.Schema = tx.s.schemas.newest
+	}
+	if g.Incarnation == 0 {
+		if g.Incarnation, err = tx.next(incarnations, math.MaxInt64); err != nil {
+			return err
+		}
+	}
+	if g.Incarnation <= old.Incarnation && found {
+		return san.Errorf(san.ErrRefused, "gateway %s was started again: incarnation %d is over, %d is there", g.Name, g.Incarnation, old.Incarnation)
 	}
 	g.Group = old.Group
 	if !found {
@@ -75,12 +107,53 @@ func (tx *Tx) Register(g *Gateway) error {
 		}
 		p.TPG = r.TPG
 	}
+	tx.write(aliveKey(g.Name), aliveValue(g.Incarnation))
 	return tx.put("gateways/"+g.Name, g)
 }
 
 // RemoveGateway forgets what a gateway serves on. Its portals keep their tags,
-// should it come back.
-func (tx *Tx) RemoveGateway(name string) { tx.del("gateways/" + name) }
+// should it come back. Its heartbeats fail from then on.
+func (tx *Tx) RemoveGateway(name string) {
+	tx.del("gateways/" + name)
+	tx.write(aliveKey(name), nil)
+	tx.write(beatKey(name), nil)
+}
+
+// Gateway returns the registration of a gateway.
+func (tx *Tx) Gateway(name string) (*Gateway, error) {
+	var g Gateway
+	found, err := tx.get("gateways/"+name, &g)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, san.Errorf(san.ErrNotFound, "there is no gateway %s; 'sango gateway list' shows what there is", name)
+	}
+	return &g, nil
+}
+
+// SetGatewayState changes the state of one incarnation of a gateway. A dead
+// one stays dead, and its heartbeats fail. ErrRefused: it is dead, or that
+// incarnation is over.
+func (tx *Tx) SetGatewayState(name string, incarnation uint64, state GatewayState, reason string) error {
+	g, err := tx.Gateway(name)
+	if err != nil {
+		return err
+	}
+	if g.Incarnation != incarnation {
+		return san.Errorf(san.ErrRefused, "gateway %s was started again: incarnation %d is over, %d is there", name, incarnation, g.Incarnation)
+	}
+	if g.State == state {
+		return nil
+	}
+	if g.State == GatewayDead {
+		return ErrDead
+	}
+	if g.State, g.Reason = state, reason; state == GatewayDead {
+		tx.write(aliveKey(name), nil)
+	}
+	return tx.put("gateways/"+name, g)
+}
 
 // Gateways returns all gateways, by name.
 func (tx *Tx) Gateways() ([]*Gateway, error) {

@@ -13,6 +13,7 @@ type Snapshot struct {
 	Targets  map[string]*san.Target // with their LUNs
 	Hosts    map[string]*san.Host
 	Gateways map[string]*Gateway
+	Owners   map[san.UUID]*Owner // of the volumes that have had one
 }
 
 // Load reads everything at one revision.
@@ -57,6 +58,9 @@ func (tx *Tx) snapshot() (*Snapshot, error) {
 	}
 	for _, g := range gateways {
 		snap.Gateways[g.Name] = g
+	}
+	if snap.Owners, err = tx.Owners(); err != nil {
+		return nil, err
 	}
 	snap.Revision = tx.rev
 	return snap, nil

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
+	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -12,46 +12,61 @@ import (
 	"sango/internal/san"
 )
 
-// schemaVersion is the version of the key layout that this code writes. A
-// store with a newer one is refused: an older program would misread it.
-const schemaVersion = 1
-
 // prefix is in front of every key.
 const prefix = "/sango/v1/"
-
-// Options are how a store is opened.
-type Options struct {
-	Log *slog.Logger // nil: slog.Default()
-	// NoSync leaves out fsync: for tests that are not about durability.
-	NoSync bool
-}
 
 // Store is an open metadata store. Its methods may be called from any
 // goroutine.
 type Store struct {
-	etcd *embed.Etcd
-	kv   clientv3.KV
-	cli  *clientv3.Client
-	log  *slog.Logger
-	room *room
+	etcd    *embed.Etcd // nil: external
+	kv      clientv3.KV
+	cli     *clientv3.Client
+	log     *slog.Logger
+	room    *room // nil: the disk is not ours
+	opts    Options
+	schemas *schemas
+	fence   atomic.Pointer[fence] // what all changes are guarded by too
+
+	asked asked
 }
 
-// Open starts the store that lives in dir, and makes it where there is none.
-// It returns when the store can be read and written. The caller holds the
-// lock of the node's directory.
+// Open starts the store that lives in dir, or connects to the one that o
+// names, and makes it where there is none. It returns when the store can be
+// read and written. The caller holds the lock of the node's directory.
 func Open(ctx context.Context, dir string, o Options) (*Store, error) {
-	if o.Log == nil {
-		o.Log = slog.Default()
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
-	e, cli, err := startEmbedded(ctx, dir, o)
+	if err := checkForm(dir, o); err != nil {
+		return nil, err
+	}
+	s, err := start(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{etcd: e, kv: cli.KV, cli: cli, log: o.Log, room: newRoom(dir)}
 	if err := s.checkSchema(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}
+	return s, nil
+}
+
+// start is Open without a look at what is in the store.
+func start(ctx context.Context, dir string, o Options) (*Store, error) {
+	s := &Store{log: o.Log, opts: o, schemas: o.schemas}
+	if s.schemas == nil {
+		s.schemas = &known
+	}
+	var err error
+	if o.External != nil {
+		s.cli, err = dialExternal(ctx, o)
+	} else if s.etcd, s.cli, err = startEmbedded(ctx, dir, o); err == nil {
+		s.room = newRoom(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.kv = s.cli.KV
 	return s, nil
 }
 
@@ -62,34 +77,40 @@ func (s *Store) Close() {
 	if err := s.cli.Close(); err != nil && !errors.Is(err, context.Canceled) {
 		s.log.Warn("metadata client did not close cleanly", "error", err)
 	}
-	s.etcd.Close()
-}
-
-func (s *Store) checkSchema(ctx context.Context) error {
-	return s.Update(ctx, func(tx *Tx) error {
-		var v int
-		found, err := tx.get("schema", &v)
-		switch {
-		case err != nil:
-			return err
-		case !found:
-			return tx.put("schema", schemaVersion)
-		case v > schemaVersion:
-			return san.Errorf(san.ErrRefused, "the metadata has schema version %d and this program knows %d; use the newer sango that wrote it", v, schemaVersion)
-		}
-		return nil
-	})
-}
-
-// opTimeout bounds one request to the store. A disk that stalls longer than
-// this makes the call fail as unavailable; it is not the end of the store.
-const opTimeout = 15 * time.Second
-
-// storeErr turns an error of etcd into one of ours. changing says that a
-// transaction was sent, so that its outcome is unknown.
-func storeErr(err error, changing bool) error {
-	if changing {
-		return san.Errorf(san.ErrUnknown, "the metadata store did not confirm the change (%v): it may or may not have been made; look before trying again", err)
+	if s.etcd != nil {
+		s.etcd.Close()
 	}
-	return san.Errorf(san.ErrUnavailable, "the metadata store does not answer (%v); if that lasts, its disk is full or stuck", err)
 }
+
+// Wait returns nil when ctx is done, and an error when the embedded member has
+// ended before without being asked to.
+func (s *Store) Wait(ctx context.Context) error {
+	if s.etcd == nil {
+		<-ctx.Done()
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.etcd.Server.StopNotify():
+	case <-s.etcd.Err():
+	}
+	if s.opts.Member != nil {
+		return san.Errorf(san.ErrUnavailable, "the metadata member %s has stopped: it was removed from the cluster, or its disk failed; the log says which", s.opts.Member.Name)
+	}
+	return san.Errorf(san.ErrUnavailable, "the metadata store has stopped; the log says why")
+}
+
+// Form says in a word how the store is run: alone, member or external.
+func (s *Store) Form() string {
+	switch {
+	case s.opts.Member != nil:
+		return "member"
+	case s.opts.External != nil:
+		return "external"
+	}
+	return "alone"
+}
+
+// shared reports whether others than this process change the store.
+func (s *Store) shared() bool { return s.opts.Member != nil || s.opts.External != nil }

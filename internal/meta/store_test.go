@@ -62,7 +62,7 @@ func TestStateSurvivesRestart(t *testing.T) {
 func TestNewerSchemaIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{NoSync: true})
-	update(t, s, func(tx *Tx) error { return tx.put("schema", schemaVersion+1) })
+	update(t, s, func(tx *Tx) error { return tx.put("schema", known.newest+1) })
 	s.Close()
 	if s, err := Open(t.Context(), dir, Options{NoSync: true}); !errors.Is(err, san.ErrRefused) {
 		t.Errorf("Open = %v", err)

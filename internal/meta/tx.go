@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"strings"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"sango/internal/san"
@@ -54,6 +54,18 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	return san.Errorf(san.ErrUnavailable, "the metadata store is too busy: %d attempts met a change by somebody else; try again", maxTries)
 }
 
+// Ensure is Update for a change that leads to the same state however often it
+// is made: where the outcome of an attempt is unknown, fn runs again and finds
+// out. An attempt that is under way still meets the guards.
+func (s *Store) Ensure(ctx context.Context, fn func(*Tx) error) error {
+	for {
+		err := s.Update(ctx, fn)
+		if !errors.Is(err, san.ErrUnknown) || !pause(ctx, getAgain) {
+			return err
+		}
+	}
+}
+
 func (tx *Tx) commit() (bool, error) {
 	if len(tx.order) == 0 {
 		return true, nil // reads of one revision need no guard
@@ -75,6 +87,10 @@ func (tx *Tx) commit() (bool, error) {
 			ops = append(ops, clientv3.OpDelete(k))
 		}
 	}
+	held := tx.s.fence.Load()
+	if held != nil {
+		guards = append(guards, held.guard())
+	}
 	if len(guards) > maxTxnOps || len(ops) > maxTxnOps {
 		return false, san.Errorf(san.ErrRefused, "the change touches %d keys, more than %d; split it", max(len(guards), len(ops)), maxTxnOps)
 	}
@@ -87,57 +103,52 @@ func (tx *Tx) commit() (bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(tx.ctx, opTimeout)
 	defer cancel()
-	resp, err := tx.s.kv.Txn(ctx).If(guards...).Then(ops...).Commit()
+	resp, err := tx.s.kv.Txn(ctx).If(guards...).Then(ops...).Else(held.look()...).Commit()
 	if err != nil {
 		return false, commitErr(err)
 	}
-	return resp.Succeeded, nil
+	if !resp.Succeeded {
+		return false, held.lost(resp)
+	}
+	return true, nil
 }
 
 // changeSize is about what a change of key to v takes in the store, in bytes.
 func changeSize(key string, v []byte) int64 { return int64(2*len(key) + len(v) + 128) }
 
-// commitErr tells the failures that are known to have changed nothing from
-// those that leave it open.
-func commitErr(err error) error {
-	switch {
-	case errors.Is(err, rpctypes.ErrNoSpace):
-		return san.Errorf(san.ErrUnavailable, "the metadata store is full (%v); make room on its disk", err)
-	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrTooManyRequests):
-		return san.Errorf(san.ErrUnavailable, "the metadata store refused the change: %v", err)
-	}
-	return storeErr(err, true)
-}
-
 // get reads a key into v and reports whether it is there. It sees the
 // transaction's own writes.
 func (tx *Tx) get(key string, v any) (bool, error) {
-	key = prefix + key
-	if b, ok := tx.writes[key]; ok {
-		if b == nil {
-			return false, nil
-		}
-		return true, decode(key, b, v)
+	b, _, err := tx.fetch(prefix + key)
+	if b == nil || err != nil {
+		return false, err
 	}
-	ctx, cancel := context.WithTimeout(tx.ctx, opTimeout)
-	defer cancel()
+	return true, decode(key, b, v)
+}
+
+// fetch reads a key with everything before it: its value, nil if it is not
+// there, and the revision that made it, 0 if the transaction itself does.
+func (tx *Tx) fetch(key string) (value []byte, made int64, err error) {
+	if b, ok := tx.writes[key]; ok {
+		return b, 0, nil
+	}
 	var opts []clientv3.OpOption
 	if tx.rev != 0 {
 		opts = append(opts, clientv3.WithRev(tx.rev))
 	}
-	resp, err := tx.s.kv.Get(ctx, key, opts...)
+	resp, err := tx.s.read(tx.ctx, key, opts...)
 	if err != nil {
-		return false, storeErr(err, false)
+		return nil, 0, err
 	}
 	if tx.rev == 0 {
 		tx.rev = resp.Header.Revision
 	}
 	if len(resp.Kvs) == 0 {
 		tx.reads[key] = 0
-		return false, nil
+		return nil, 0, nil
 	}
 	tx.reads[key] = resp.Kvs[0].ModRevision
-	return true, decode(key, resp.Kvs[0].Value, v)
+	return resp.Kvs[0].Value, resp.Kvs[0].CreateRevision, nil
 }
 
 // has reports whether a key is there.
@@ -149,23 +160,26 @@ func (tx *Tx) has(key string) (bool, error) {
 // list calls f for every key below under, without under, in order. It does
 // not see the transaction's own writes.
 func (tx *Tx) list(under string, f func(rest string, value []byte) error) error {
-	p := prefix + under
-	ctx, cancel := context.WithTimeout(tx.ctx, opTimeout)
-	defer cancel()
+	return tx.each(prefix+under, func(rest string, kv *mvccpb.KeyValue) error { return f(rest, kv.Value) })
+}
+
+// each is list with everything that etcd tells of a key, and everything before
+// the key.
+func (tx *Tx) each(p string, f func(rest string, kv *mvccpb.KeyValue) error) error {
 	opts := []clientv3.OpOption{clientv3.WithPrefix()}
 	if tx.rev != 0 {
 		opts = append(opts, clientv3.WithRev(tx.rev))
 	}
-	resp, err := tx.s.kv.Get(ctx, p, opts...)
+	resp, err := tx.s.read(tx.ctx, p, opts...)
 	if err != nil {
-		return storeErr(err, false)
+		return err
 	}
 	if tx.rev == 0 {
 		tx.rev = resp.Header.Revision
 	}
 	tx.ranges[p] = true
 	for _, kv := range resp.Kvs {
-		if err := f(strings.TrimPrefix(string(kv.Key), p), kv.Value); err != nil {
+		if err := f(strings.TrimPrefix(string(kv.Key), p), kv); err != nil {
 			return err
 		}
 	}
@@ -173,12 +187,15 @@ func (tx *Tx) list(under string, f func(rest string, value []byte) error) error 
 }
 
 // put sets a key to v.
-func (tx *Tx) put(key string, v any) error {
+func (tx *Tx) put(key string, v any) error { return tx.store(prefix+key, v) }
+
+// store is put with everything before the key.
+func (tx *Tx) store(key string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("metadata %s: %w", key, err)
 	}
-	tx.write(prefix+key, b)
+	tx.write(key, b)
 	return nil
 }
 

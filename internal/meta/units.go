@@ -18,8 +18,9 @@ type UnitState struct {
 	s  *Store
 	id san.UUID
 
-	mu   sync.Mutex       // guards seen, and makes changes one at a time
-	seen map[string]int64 // name → mod revision, 0: absent
+	mu    sync.Mutex       // guards what follows, and makes changes one at a time
+	seen  map[string]int64 // name → mod revision, 0: absent
+	owner int64            // revision of the owner record that allows changes; 0: none is asked for
 }
 
 // Unit returns the state of a volume's unit.
@@ -29,6 +30,15 @@ func (s *Store) Unit(id san.UUID) *UnitState {
 
 func (u *UnitState) key(name string) string { return prefix + "units/" + u.id.String() + "/" + name }
 
+// Own lets Save change the state only while the volume's owner record is the
+// one of this revision (Owner.Revision): that of the epoch under which the
+// change was admitted. 0 asks for none.
+func (u *UnitState) Own(revision int64) {
+	u.mu.Lock()
+	u.owner = revision
+	u.mu.Unlock()
+}
+
 // Load returns what was saved under name, nil if nothing was.
 func (u *UnitState) Load(name string) ([]byte, error) {
 	u.mu.Lock()
@@ -37,11 +47,9 @@ func (u *UnitState) Load(name string) ([]byte, error) {
 }
 
 func (u *UnitState) load(name string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
-	defer cancel()
-	resp, err := u.s.kv.Get(ctx, u.key(name))
+	resp, err := u.s.read(context.Background(), u.key(name))
 	if err != nil {
-		return nil, storeErr(err, false)
+		return nil, err
 	}
 	if len(resp.Kvs) == 0 {
 		u.seen[name] = 0
@@ -73,18 +81,29 @@ func (u *UnitState) Save(name string, b []byte) error {
 	if err := u.s.room.take(changeSize(u.key(name), b), false); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
-	defer cancel()
-	resp, err := u.s.kv.Txn(ctx).If(
+	guards := []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision(u.key(name)), "=", u.seen[name]),
 		clientv3.Compare(clientv3.CreateRevision(prefix+"volumes/"+u.id.String()), ">", 0),
-	).Then(op).Commit()
+	}
+	if u.owner != 0 {
+		guards = append(guards, clientv3.Compare(clientv3.ModRevision(ownerKey(u.id)), "=", u.owner))
+	}
+	held := u.s.fence.Load()
+	if held != nil {
+		guards = append(guards, held.guard())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	resp, err := u.s.kv.Txn(ctx).If(guards...).Then(op).Else(held.look()...).Commit()
 	if err != nil {
 		delete(u.seen, name)
 		return commitErr(err)
 	}
 	if !resp.Succeeded {
-		return san.Errorf(san.ErrRefused, "the %s of volume %s were changed by somebody else, or the volume is gone: load them again", name, u.id)
+		if err := held.lost(resp); err != nil {
+			return err
+		}
+		return san.Errorf(san.ErrRefused, "the %s of volume %s were changed by somebody else, or the volume has another owner or is gone: load them again", name, u.id)
 	}
 	u.seen[name] = resp.Header.Revision
 	if b == nil {

@@ -222,6 +222,7 @@ func (tx *Tx) DeleteVolume(id san.UUID) error {
 		return err
 	}
 	tx.del("volumes/" + id.String())
+	tx.del("owners/" + id.String())
 	tx.del("volume-names/" + v.Name)
 	tx.del(naaKey(v.NAA))
 	if v.Adopted != "" {

@@ -27,6 +27,12 @@ type Change struct {
 
 	Gateway     string // not empty: GatewayInfo changed
 	GatewayInfo *Gateway
+
+	OwnerOf san.UUID // not zero: the owner of the volume changed
+	Owner   *Owner
+
+	Claimed bool // the claim changed
+	Claim   *Claim
 }
 
 // ErrBehind ends a Watch whose revision is too old to go on from: the history
@@ -41,8 +47,20 @@ var ErrBehind = errors.New("metadata history is gone")
 func (s *Store) Watch(ctx context.Context, revision int64, f func(revision int64, changes []Change) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	ctx = s.leading(ctx)
 	ch := s.cli.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
+	asking, stop := s.asked.watch(ctx, s.cli, revision)
+	defer stop()
 	for resp := range ch {
+		if resp.IsProgressNotify() {
+			if asking.seen(resp.Header.Revision); resp.Header.Revision > revision {
+				revision = resp.Header.Revision
+				if err := f(revision, nil); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		switch err := resp.Err(); {
 		case errors.Is(err, rpctypes.ErrCompacted):
 			return ErrBehind
@@ -64,6 +82,8 @@ func (s *Store) Watch(ctx context.Context, revision int64, f func(revision int64
 					changes = append(changes, c)
 				}
 			}
+			revision = rev
+			asking.seen(rev)
 			if err := f(rev, changes); err != nil {
 				return err
 			}
@@ -123,20 +143,18 @@ func change(e *clientv3.Event) (c Change, ok bool, err error) {
 		if gone {
 			c.GatewayInfo = nil
 		}
+	case "owners":
+		if c.OwnerOf, err = san.ParseUUID(rest); err == nil && !gone {
+			c.Owner, err = readOwner(e.Kv)
+		}
+	case claimKey:
+		c.Claimed, c.Claim = true, new(Claim)
+		err = into(c.Claim)
+		if gone {
+			c.Claim = nil
+		}
 	default:
 		return c, false, nil
 	}
 	return c, true, err
-}
-
-// Revision returns the revision of the store now: that of the last
-// transaction that was committed before the call, or a later one.
-func (s *Store) Revision(ctx context.Context) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	resp, err := s.kv.Get(ctx, prefix+"schema", clientv3.WithKeysOnly())
-	if err != nil {
-		return 0, storeErr(err, false)
-	}
-	return resp.Header.Revision, nil
 }

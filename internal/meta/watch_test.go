@@ -8,8 +8,7 @@ import (
 	"sango/internal/san"
 )
 
-func TestWatchTellsEveryChangeInOrder(t *testing.T) {
-	s := fresh(t)
+func watchTellsEveryChangeInOrder(t *testing.T, s, s2 *Store) {
 	snap, err := s.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +21,7 @@ func TestWatchTellsEveryChangeInOrder(t *testing.T) {
 	}
 	events, ended := make(chan event, 16), make(chan error, 1)
 	go func() {
-		ended <- s.Watch(ctx, snap.Revision, func(rev int64, c []Change) error {
+		ended <- s2.Watch(ctx, snap.Revision, func(rev int64, c []Change) error {
 			events <- event{rev, c}
 			return nil
 		})
@@ -75,8 +74,7 @@ func TestWatchTellsEveryChangeInOrder(t *testing.T) {
 	}
 }
 
-func TestWatchFromCompactedRevision(t *testing.T) {
-	s := fresh(t)
+func watchFromCompactedRevision(t *testing.T, s, s2 *Store) {
 	volume(t, s, "a")
 	snap, err := s.Load(t.Context())
 	if err != nil {
@@ -86,7 +84,24 @@ func TestWatchFromCompactedRevision(t *testing.T) {
 	if _, err := s.kv.Compact(t.Context(), snap.Revision+1); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Watch(t.Context(), 1, func(int64, []Change) error { return nil }); !errors.Is(err, ErrBehind) {
+	if err := s2.Watch(t.Context(), 1, func(int64, []Change) error { return nil }); !errors.Is(err, ErrBehind) {
 		t.Errorf("Watch = %v, want ErrBehind", err)
+	}
+	// A snapshot is the way out.
+	if snap, err = s2.Load(t.Context()); err != nil || len(snap.Volumes) != 2 {
+		t.Fatalf("%d volumes, %v", len(snap.Volumes), err)
+	}
+	v := volume(t, s, "c")
+	stop := errors.New("stop")
+	seen := false
+	if err := s2.Watch(t.Context(), snap.Revision, func(_ int64, changes []Change) error {
+		for _, c := range changes {
+			if seen = c.VolumeID == v.ID; seen {
+				return stop
+			}
+		}
+		return nil
+	}); !errors.Is(err, stop) || !seen {
+		t.Errorf("Watch after a new snapshot = %v", err)
 	}
 }

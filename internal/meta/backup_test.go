@@ -1,0 +1,148 @@
+package meta
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sango/internal/san"
+)
+
+// filled makes one of everything that a backup has.
+func filled(t *testing.T, s *Store) *san.Volume {
+	t.Helper()
+	const iqn = "iqn.2026-11.com.example:disks"
+	v := volume(t, s, "disk1")
+	update(t, s, func(tx *Tx) error { return tx.CreateTarget(&san.Target{Name: iqn, Open: true}) })
+	update(t, s, func(tx *Tx) error { _, err := tx.Map(iqn, 3, san.Mapping{Volume: v.ID}); return err })
+	register(t, s, "gw1")
+	none, a1 := Owner{State: OwnerNone}, Owner{State: OwnerActive, Gateway: "gw1", Incarnation: 1, Epoch: 7}
+	none.Epoch = 6
+	update(t, s, func(tx *Tx) error { return tx.put("owners/"+v.ID.String(), &none) })
+	update(t, s, func(tx *Tx) error { return tx.SetOwner(v.ID, &none, &a1) })
+	if err := s.Unit(v.ID).Save("reservations", []byte("held \x00\xff")); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func backupAndRestore(t *testing.T, s, s2 *Store) {
+	v := filled(t, s)
+	if err := s.Claim(t.Context(), &Claim{Node: san.NewUUID(), Gateway: "gw1"}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := s2.Backup(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	volume(t, s, "later")
+	s.fence.Store(nil)
+	restore := func(replace bool) error {
+		info, err := ReadBackup(bytes.NewReader(file.Bytes()), func(string, []byte) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.restore(t.Context(), info, bytes.NewReader(file.Bytes()), replace)
+		return err
+	}
+	if err := restore(false); !errors.Is(err, san.ErrRefused) {
+		t.Fatalf("restore over what is there: %v", err)
+	}
+	for range 2 {
+		if err := restore(true); err != nil {
+			t.Fatal(err)
+		}
+		after, err := s2.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := after.Owners[v.ID]
+		if o == nil || o.Epoch != 7+epochLeap {
+			t.Errorf("owner = %+v", o)
+		}
+		after.Revision, after.Owners = before.Revision, before.Owners
+		if d := cmp.Diff(before, after); d != "" {
+			t.Errorf("after the restore (-before +after):\n%s", d)
+		}
+		if b, err := s2.Unit(v.ID).Load("reservations"); err != nil || string(b) != "held \x00\xff" {
+			t.Errorf("reservations = %q, %v", b, err)
+		}
+	}
+	if g := register(t, s, "gw1"); g.Incarnation <= epochLeap {
+		t.Errorf("incarnation %d may have been there before", g.Incarnation)
+	}
+	if err := s2.Claim(t.Context(), &Claim{Node: san.NewUUID(), Gateway: "gw1"}); err != nil {
+		t.Errorf("a restored store is claimed: %v", err)
+	}
+}
+
+// A file that is cut short or changed anywhere is refused before anything is
+// touched.
+func TestDamagedBackupIsRefused(t *testing.T) {
+	s := fresh(t)
+	filled(t, s)
+	var file bytes.Buffer
+	if err := s.Backup(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	read := func(b []byte) error {
+		_, err := ReadBackup(bytes.NewReader(b), func(string, []byte) error { return nil })
+		return err
+	}
+	whole := file.Bytes()
+	if err := read(whole); err != nil {
+		t.Fatal(err)
+	}
+	for i := range len(whole) - 1 { // the last byte is a line break
+		if err := read(whole[:i]); !errors.Is(err, san.ErrInvalid) {
+			t.Fatalf("the first %d of %d bytes: %v", i, len(whole), err)
+		}
+		b := bytes.Clone(whole)
+		b[i] ^= 1
+		if err := read(b); err == nil {
+			t.Fatalf("byte %d of %d changed to %q and read", i, len(whole), b[i])
+		}
+	}
+	if err := read(append(bytes.Clone(whole), "x\n"...)); !errors.Is(err, san.ErrInvalid) {
+		t.Errorf("more behind the end: %v", err)
+	}
+	newer := strings.Replace(string(whole), `"sango_backup":1`, `"sango_backup":2`, 1)
+	if err := read([]byte(newer)); !errors.Is(err, san.ErrRefused) {
+		t.Errorf("a newer format: %v", err)
+	}
+}
+
+// A restore that was cut short leaves a store that says so, until it is
+// repeated.
+func TestHalfRestoredStoreIsRefused(t *testing.T) {
+	s := fresh(t)
+	filled(t, s)
+	var file bytes.Buffer
+	if err := s.Backup(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	half := open(t, dir, Options{NoSync: true})
+	if err := half.clear(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	half.Close()
+	o := Options{NoSync: true, Log: quiet(t)}
+	if s, err := Open(t.Context(), dir, o); !errors.Is(err, san.ErrRefused) || !strings.Contains(err.Error(), "half restored") {
+		t.Errorf("Open = %v", err)
+		if err == nil {
+			s.Close()
+		}
+	}
+	if _, err := Restore(t.Context(), dir, o, bytes.NewReader(file.Bytes()), false); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, o).Close()
+}

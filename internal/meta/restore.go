@@ -1,0 +1,162 @@
+package meta
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"sango/internal/san"
+)
+
+// epochLeap is what a restore raises all epochs by: those that were granted
+// after the backup are known to the volumes, and never granted again.
+const epochLeap = 1 << 32
+
+// restoreOps and restoreBytes bound one transaction of a restore.
+const (
+	restoreOps   = maxTxnOps / 4
+	restoreBytes = maxRequest / 8
+)
+
+// Restore opens the store of dir as Open does and puts a backup in the place
+// of what it holds. Without replace it refuses a store that holds anything. A
+// restore that was cut short leaves a store that does not open; it can be
+// repeated. r is read twice.
+func Restore(ctx context.Context, dir string, o Options, r io.ReadSeeker, replace bool) (info BackupInfo, err error) {
+	if err := o.Check(); err != nil {
+		return info, err
+	}
+	if info, err = ReadBackup(r, func(string, []byte) error { return nil }); err != nil {
+		return info, err
+	}
+	if _, err = r.Seek(0, io.SeekStart); err != nil {
+		return info, err
+	}
+	if err := checkForm(dir, o); err != nil {
+		return info, err
+	}
+	s, err := start(ctx, dir, o)
+	if err != nil {
+		return info, err
+	}
+	defer s.Close()
+	return s.restore(ctx, info, r, replace)
+}
+
+func (s *Store) restore(ctx context.Context, info BackupInfo, r io.Reader, replace bool) (BackupInfo, error) {
+	if info.Schema > s.schemas.newest || info.Schema < s.schemas.oldest {
+		return info, san.Errorf(san.ErrRefused, "the backup has schema version %d and this program knows %d to %d; use the sango that wrote it, or one in between", info.Schema, s.schemas.oldest, s.schemas.newest)
+	}
+	if err := s.clear(ctx, replace); err != nil {
+		return info, err
+	}
+	var ops []clientv3.Op
+	size := 0
+	flush := func() error {
+		if len(ops) == 0 {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, opTimeout)
+		defer cancel()
+		resp, err := s.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(prefix+restoring), ">", 0)).Then(ops...).Commit()
+		if err != nil {
+			return commitErr(err)
+		}
+		if !resp.Succeeded {
+			return san.Errorf(san.ErrRefused, "somebody else restores a backup at the same time")
+		}
+		ops, size = ops[:0], 0
+		return nil
+	}
+	if _, err := ReadBackup(r, func(key string, value []byte) error {
+		if err := s.room.take(changeSize(key, value), false); err != nil {
+			return err
+		}
+		value, err := restored(key, value)
+		if err != nil {
+			return err
+		}
+		if len(ops) >= restoreOps || size+len(value) > restoreBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		ops, size = append(ops, clientv3.OpPut(prefix+key, string(value))), size+len(value)
+		return nil
+	}); err != nil {
+		return info, err
+	}
+	ops = append(ops, clientv3.OpDelete(prefix+restoring))
+	return info, flush()
+}
+
+// clear empties the store and marks it as half restored.
+func (s *Store) clear(ctx context.Context, replace bool) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	var rev int64
+	if err := s.Update(ctx, func(tx *Tx) error {
+		half, err := tx.has(restoring)
+		if rev = tx.rev; half || err != nil {
+			return err
+		}
+		if c, err := tx.Claimed(); err != nil {
+			return err
+		} else if c != nil && s.opts.External != nil && !replace {
+			return san.Errorf(san.ErrRefused, "gateway %s on %s serves the volumes of this metadata: stop it, and restore with --replace", c.Gateway, c.Machine)
+		}
+		n := 0
+		if err := tx.list("", func(rest string, _ []byte) error {
+			if rest != "schema" {
+				n++
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if n > 0 && !replace {
+			return san.Errorf(san.ErrRefused, "the metadata is not empty: it has %d keys; restore into a new directory, or throw away what is there with --replace", n)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	// A first transaction takes the ground away from everybody else's.
+	resp, err := s.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(prefix), "<", rev+1).WithPrefix()).Then(
+		clientv3.OpDelete(prefix, clientv3.WithRange(prefix+restoring)),
+		clientv3.OpDelete(prefix+restoring+"\x00", clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefix))),
+		clientv3.OpDelete(live, clientv3.WithPrefix()),
+		clientv3.OpPut(prefix+restoring, "true"),
+	).Commit()
+	if err != nil {
+		return commitErr(err)
+	}
+	if !resp.Succeeded {
+		return san.Errorf(san.ErrRefused, "the metadata is being changed: stop the gateways that use it first")
+	}
+	return nil
+}
+
+// restored is what a value becomes: epochs and incarnations that nobody has
+// had, because those of after the backup were handed out too.
+func restored(key string, value []byte) ([]byte, error) {
+	switch {
+	case strings.HasPrefix(key, "owners/"):
+		var o Owner
+		if err := decode(key, value, &o); err != nil {
+			return nil, err
+		}
+		o.Epoch += epochLeap
+		return json.Marshal(&o)
+	case key == "counters/"+incarnations:
+		var n uint64
+		if err := decode(key, value, &n); err != nil {
+			return nil, err
+		}
+		return json.Marshal(n + epochLeap)
+	}
+	return value, nil
+}
