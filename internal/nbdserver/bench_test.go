@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"sango/internal/block/mem"
 	"sango/internal/nbd"
 )
 
-// exchange sends depth requests together and reads their replies, n times.
+// exchange sends requests together and reads their replies.
 func exchange(tb testing.TB, nc net.Conn, out, in []byte) {
 	if _, err := nc.Write(out); err != nil {
 		tb.Fatal(err)
@@ -34,27 +35,26 @@ func batch(cmd nbd.Cmd, depth, size int) (out []byte, reply int) {
 	return out, reply
 }
 
+// BenchmarkServe sends so many requests together over a unix socket, on a
+// volume in memory.
 func BenchmarkServe(b *testing.B) {
 	for _, cmd := range []nbd.Cmd{nbd.CmdRead, nbd.CmdWrite} {
-		for _, depth := range []int{1, 32} {
-			for _, size := range []int{4 << 10, 64 << 10, 1 << 20} {
-				if depth*size > 8<<20 {
-					continue
-				}
-				b.Run(fmt.Sprintf("%s/%dk/depth=%d", cmd, size>>10, depth), func(b *testing.B) {
-					w := serve(b, Options{})
-					w.add("", memory(b, mem.Options{}), ExportOptions{})
-					c := w.simple("")
-					out, reply := batch(cmd, depth, size)
-					in := make([]byte, reply)
-					b.SetBytes(int64(depth * size))
-					b.ReportAllocs()
-					for b.Loop() {
-						exchange(b, c.nc, out, in)
+		for _, c := range []struct{ size, depth int }{{4 << 10, 1}, {4 << 10, 32}, {64 << 10, 1}, {64 << 10, 16}, {1 << 20, 1}, {1 << 20, 8}} {
+			b.Run(fmt.Sprintf("op=%s/size=%dk/depth=%d", strings.ToLower(cmd.String()), c.size>>10, c.depth), func(b *testing.B) {
+				w := serve(b, Options{})
+				w.add("", memory(b, mem.Options{}), ExportOptions{})
+				client := w.simple("")
+				out, reply := batch(cmd, c.depth, c.size)
+				in := make([]byte, reply)
+				b.SetBytes(int64(c.size))
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if i%c.depth == 0 {
+						exchange(b, client.nc, out, in)
 					}
-					_ = c.nc.Close()
-				})
-			}
+				}
+				_ = client.nc.Close()
+			})
 		}
 	}
 }
