@@ -72,6 +72,9 @@ type Config struct {
 
 	Logger *slog.Logger // nil: slog.Default()
 
+	// tick is how long a reader sleeps at most, apart from tickGrid: much shorter
+	// than MaxAge, because a command may seem that much older than it is.
+	tick time.Duration
 	// stale is the age of read bytes from which on it is worth a system call to
 	// ask whether the connection still stands.
 	stale time.Duration
@@ -99,6 +102,7 @@ func (c Config) Complete() (Config, error) {
 	def(&c.Memory, 2<<30)
 	def(&c.HostMemory, max(c.Memory/2, transferEstimate))
 	def(&c.DrainTime, 5*time.Second)
+	def(&c.tick, min(tickTime, c.MaxAge/4))
 	def(&c.stale, 20*time.Millisecond)
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -3,6 +3,7 @@ package target
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConfigDefaults(t *testing.T) {
@@ -24,6 +25,26 @@ func TestConfigRefused(t *testing.T) {
 	} {
 		if _, err := New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", c, err, want)
+		}
+	}
+}
+
+// Where commands may not grow old, the readers look at their sockets more
+// often: what came since they did seems as old as that.
+func TestTickIsShortBesideMaxAge(t *testing.T) {
+	for _, age := range []time.Duration{500 * time.Millisecond, 3 * time.Second} {
+		c, err := Config{MaxAge: age}.Complete()
+		if err != nil || c.tick+tickGrid > age/2 || c.tick+tickGrid > 500*time.Millisecond {
+			t.Errorf("MaxAge %v: a reader sleeps %v and %v, %v", age, c.tick, tickGrid, err)
+		}
+	}
+}
+
+func TestReadersWakeTogether(t *testing.T) {
+	at := time.Unix(1e9, 0)
+	for _, d := range []time.Duration{0, 1, tickGrid - 1} {
+		if got := together(at.Add(d)); !got.Equal(at.Add(tickGrid)) {
+			t.Errorf("%v past the grid: woken at %v", d, got.Sub(at))
 		}
 	}
 }

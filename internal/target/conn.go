@@ -224,8 +224,9 @@ func (c *conn) tick(now time.Time) error {
 	if !now.Before(c.nextTick) {
 		var due time.Time
 		due, err = c.overdue(now)
-		c.nextTick = earlier(now.Add(tickTime/2), due)
-		_ = c.sock.tcp.SetReadDeadline(earlier(now.Add(tickTime), due)) // a closed socket shows in the read
+		wait := c.srv.cfg.tick
+		c.nextTick = earlier(now.Add(wait/2), due)
+		_ = c.sock.tcp.SetReadDeadline(together(earlier(now.Add(wait), due))) // a closed socket shows in the read
 	}
 	if c.ended.Load() { // after the deadline was set: wake sets it after ended
 		return errEnded
@@ -256,8 +257,17 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// tickTime is how long a reader sleeps at most.
-const tickTime = 500 * time.Millisecond
+// together puts a time off by up to tickGrid, so that the readers of idle
+// sessions wake together: to wake a processor up costs more than a tick.
+func together(t time.Time) time.Time {
+	return t.Add(tickGrid - time.Duration(t.UnixNano())%tickGrid)
+}
+
+// tickTime and tickGrid are how long a reader sleeps at most.
+const (
+	tickTime = 450 * time.Millisecond
+	tickGrid = 50 * time.Millisecond
+)
 
 // end ends the connection from any goroutine.
 func (c *conn) end(err error, gentle bool) {
