@@ -136,6 +136,7 @@ func (c *conn) serve() error {
 
 // dispatch handles the PDU at hand, data segment included.
 func (c *conn) dispatch() error {
+	c.sock.turn.pdus++
 	op := c.in.h.Opcode()
 	if c.in.ahsErr != nil {
 		return c.rejectPDU(c.in.ahsErr)
@@ -357,6 +358,7 @@ func (c *conn) teardown(err error) {
 		c.in.buf.Release()
 		c.in.buf = nil
 	}
+	c.sock.turn.end()
 	c.srv.gone(c, end.err)
 	close(c.done)
 }

@@ -25,6 +25,7 @@ type Server struct {
 	challenger *iscsi.Challenger
 	reg        *registry
 	memory     budget
+	turns      *turns
 	closing    chan struct{} // closed by Close
 	running    sync.WaitGroup
 	noise      rate.Sometimes // keeps peers from flooding the log
@@ -52,7 +53,7 @@ func New(cfg Config, d Directory) (*Server, error) {
 	return &Server{
 		cfg: cfg, dir: d, log: cfg.Logger, challenger: iscsi.NewChallenger(),
 		reg: newRegistry(cfg.SessionsPerHost, cfg.HostMemory), memory: budget{limit: cfg.Memory},
-		closing:   make(chan struct{}),
+		closing: make(chan struct{}), turns: newTurns(),
 		noise:     rate.Sometimes{First: 16, Interval: time.Second},
 		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool),
 		perAddr: make(map[netip.Addr]int), changed: make(chan struct{}),
@@ -120,7 +121,7 @@ func (s *Server) start(tcp *net.TCPConn, tpg san.TPG) {
 		return
 	}
 	peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
-	sock, err := newSocket(tcp)
+	sock, err := newSocket(tcp, s.turns)
 	if err != nil {
 		s.log.Debug("a connection was lost at once", "peer", peer.String(), "err", err)
 		tcp.Close()

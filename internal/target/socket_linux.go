@@ -31,8 +31,7 @@ type socket struct {
 	readErr   error
 	seenEmpty time.Time // last moment at which nothing was there to read
 	arrival   time.Time // of the bytes of the last read: seenEmpty before it
-	turn      time.Time // since when the reader has not waited
-	waited    bool      // it waits, or has just done so
+	turn      turn
 
 	// Write half.
 	writeFn   func(fd uintptr) bool
@@ -42,12 +41,13 @@ type socket struct {
 	writeErr  error
 }
 
-func newSocket(c *net.TCPConn) (*socket, error) {
+func newSocket(c *net.TCPConn, t *turns) (*socket, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("connection from %v: %w", c.RemoteAddr(), err)
 	}
 	s := &socket{tcp: c, raw: raw, seenEmpty: time.Now()}
+	s.turn = turn{of: t, waits: true}
 	s.readFn, s.writeFn = s.readOnce, s.writeOnce
 	// A peer that vanished while nothing is under way on a discovery session
 	// is noticed by the kernel; normal sessions are pinged.
@@ -113,14 +113,16 @@ func (s *socket) readOnce(fd uintptr) bool {
 		s.unpark(s.lent)
 	}
 	now := time.Now()
+	if s.turn.begin(now); s.turn.over(fd, now) {
+		return s.wait()
+	}
 	n, errno := vecio.Read(fd, s.readVec)
+	if errno == unix.EAGAIN {
+		n, errno, now = s.spin(fd, now)
+	}
 	switch {
 	case errno == unix.EAGAIN:
-		s.seenEmpty = now
-		if s.lent != nil {
-			s.park(s.lent)
-		}
-		return false
+		return s.wait()
 	case errno != 0:
 		s.readErr = os.NewSyscallError("readv", errno)
 		return true
@@ -135,18 +137,13 @@ func (s *socket) readOnce(fd uintptr) bool {
 	return true
 }
 
-// turnTime is how long a reader goes on without a wait. Go's scheduler looks
-// for sockets that became ready only when it has nothing else to run, or every
-// 10 ms: so long would other connections wait for readers that always find
-// something, on as many processors as there are.
-const turnTime = 200 * time.Microsecond
-
-// stepBack makes the kernel report anew whether something is there to read: at
-// once if so. It reports whether a wait may follow; that one lets those run that
-// became ready before. To set the low-water mark to what it is anyway makes no
-// difference but that (tcp_set_rcvlowat).
-func (s *socket) stepBack(fd uintptr) bool {
-	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1) == nil
+// wait makes the runtime wait.
+func (s *socket) wait() bool {
+	s.turn.end()
+	if s.lent != nil {
+		s.park(s.lent)
+	}
+	return false
 }
 
 // write writes from src. With wait it blocks until the socket has taken

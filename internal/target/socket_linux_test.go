@@ -27,7 +27,7 @@ func pair(t *testing.T) (*socket, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newSocket(near.(*net.TCPConn))
+	s, err := newSocket(near.(*net.TCPConn), newTurns())
 	if err != nil {
 		t.Fatal(err)
 	}
