@@ -28,7 +28,9 @@ func (s *Session) end(err error, shut func(net.Conn)) {
 
 // run is the reader and what ends the session.
 func (s *Session) run() {
+	s.sock.share(true)
 	s.fail(s.serve())
+	s.sock.share(false)
 	s.pinger.Stop()
 	s.mu.Lock()
 	if s.drainTimer != nil {
@@ -60,7 +62,7 @@ func (s *Session) run() {
 		c.Err = lost
 		s.finished.push(c)
 	}
-	s.active, s.stats.Waiting = 0, 0
+	s.active, s.owed, s.stats.Waiting = 0, 0, 0
 	done, err := s.finished, s.err
 	s.finished = list{}
 	s.mu.Unlock()

@@ -24,8 +24,9 @@ type link struct {
 	headerDigest, dataDigest bool
 	limit                    int         // of a data segment that is received, bytes
 	window                   iscsi.CmdSN // MaxCmdSN of the last Login Response
-	// before is called before the reader waits, after when something came.
-	before func()
+	// before is called before the reader waits, and tells whether it will not be
+	// for long; after when something came.
+	before func() (eager bool)
 	after  func(n int)
 
 	buf    []byte
@@ -41,7 +42,7 @@ type link struct {
 func newLink(c net.Conn, trace func(Traced)) *link {
 	return &link{
 		conn: c, sock: newSocket(c), trace: trace, limit: iscsi.LoginSegment,
-		before: func() {}, after: func(int) {}, buf: make([]byte, inputSize),
+		before: func() bool { return false }, after: func(int) {}, buf: make([]byte, inputSize),
 	}
 }
 
@@ -58,8 +59,7 @@ func (l *link) receive(sink [][]byte, want int) (int, error) {
 		tail = tail[:directTail]
 	}
 	l.vec = append(append(l.vec[:0], sink...), tail)
-	l.before()
-	n, err := l.sock.read(l.vec)
+	n, err := l.sock.read(l.vec, l.before())
 	clear(l.vec)
 	if err != nil {
 		return 0, err

@@ -82,11 +82,30 @@ func (s *Session) cork(n int) {
 	s.mu.Unlock()
 }
 
-// flush sends what is queued, from the reader.
-func (s *Session) flush() {
+// flush sends what is queued, from the reader, and reports whether to poll for
+// what comes next.
+func (s *Session) flush() (eager bool) {
 	s.mu.Lock()
 	s.out.corked = false
+	eager = s.eager()
 	s.kick()
+	return eager
+}
+
+// A reader polls for its next answer before it waits where few commands are
+// under way, since it is their latency that counts then, and where each brings
+// much data, which is read as it comes. At other loads it loses by that: the
+// later it looks, the more is there, and the target may need the processor.
+const (
+	eagerCommands = 2
+	eagerData     = 128 << 10 // bytes to be read, on average of all commands
+)
+
+// eager reports whether to poll for the next answer, with s.mu held. An idle
+// session never does.
+func (s *Session) eager() bool {
+	n := s.active + s.stats.Waiting
+	return n > 0 && (n <= eagerCommands || s.owed/n >= eagerData)
 }
 
 // sendRounds bounds the batches that a goroutine sends for others before it
@@ -171,6 +190,9 @@ func (s *Session) take() bool {
 func (s *Session) admit(c *Command) int {
 	t, slot := s.allot(scsiTask)
 	s.active++
+	if len(c.In) > 0 {
+		s.owed += c.length
+	}
 	s.stats.Waiting--
 	c.slot = slot
 	t.cmd, t.cmdSN, t.expected = c, s.cmdSN, c.length

@@ -45,6 +45,7 @@ type Session struct {
 	expStatSN  iscsi.StatSN
 	waiting    list // commands that were not admitted
 	active     int  // command slots in use
+	owed       int  // bytes that their commands are to read
 	tasks      []task
 	free       []uint16
 	out        output

@@ -9,11 +9,14 @@ import (
 // socket moves bytes over a connection.
 type socket interface {
 	// read waits until there is something to read, and reads it into dst. The
-	// end of the stream is ErrHangUp.
-	read(dst [][]byte) (int, error)
+	// end of the stream is ErrHangUp. eager says that something is to come soon.
+	read(dst [][]byte, eager bool) (int, error)
 	// write writes from src. With wait it blocks until the connection has taken
 	// something; without, it returns 0, nil when that would block.
 	write(src [][]byte, wait bool) (int, error)
+	// share has the reader share the processors with those of other sessions,
+	// from now on or no more. The reader calls it.
+	share(on bool)
 }
 
 // newSocket returns the best socket for c.
@@ -27,7 +30,7 @@ func newSocket(c net.Conn) socket {
 // plainSocket serves any connection with what net.Conn has.
 type plainSocket struct{ conn net.Conn }
 
-func (s *plainSocket) read(dst [][]byte) (int, error) {
+func (s *plainSocket) read(dst [][]byte, _ bool) (int, error) {
 	for _, p := range dst {
 		if len(p) == 0 {
 			continue
@@ -47,6 +50,8 @@ func (s *plainSocket) read(dst [][]byte) (int, error) {
 	}
 	return 0, io.ErrNoProgress
 }
+
+func (s *plainSocket) share(bool) {}
 
 func (s *plainSocket) write(src [][]byte, wait bool) (int, error) {
 	if !wait {

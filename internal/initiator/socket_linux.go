@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,9 @@ type tcpSocket struct {
 	readVec []unix.Iovec
 	readN   int
 	readErr error
+	eager   bool // an answer is due soon: it pays to poll for it
+	shares  bool // has turns
+	turn    turn
 
 	writeFn   func(fd uintptr) bool
 	writeVec  []unix.Iovec
@@ -46,9 +50,9 @@ func newTCPSocket(c net.Conn) *tcpSocket {
 	return s
 }
 
-func (s *tcpSocket) read(dst [][]byte) (int, error) {
+func (s *tcpSocket) read(dst [][]byte, eager bool) (int, error) {
 	s.readVec, _ = vecio.Append(s.readVec[:0], dst)
-	s.readN, s.readErr = 0, nil
+	s.readN, s.readErr, s.eager = 0, nil, eager
 	err := s.raw.Read(s.readFn)
 	if err == nil {
 		err = s.readErr
@@ -57,11 +61,29 @@ func (s *tcpSocket) read(dst [][]byte) (int, error) {
 	return s.readN, err
 }
 
+func (s *tcpSocket) share(on bool) {
+	if s.shares = on; !on {
+		s.turn.end()
+	}
+}
+
 // readOnce is one attempt; false makes the runtime wait for readiness.
 func (s *tcpSocket) readOnce(fd uintptr) bool {
+	var now time.Time
+	if s.shares {
+		now = time.Now()
+		if s.turn.begin(now); s.turn.over(fd, now) {
+			s.turn.end()
+			return false
+		}
+	}
 	n, errno := vecio.Read(fd, s.readVec)
+	if errno == unix.EAGAIN && s.shares && s.eager {
+		n, errno = s.spin(fd, now)
+	}
 	switch {
 	case errno == unix.EAGAIN:
+		s.turn.end()
 		return false
 	case errno != 0:
 		s.readErr = os.NewSyscallError("readv", errno)

@@ -90,6 +90,9 @@ func (s *Session) finish(t *task, slot int) {
 	c.Got, c.Sent, c.slot = t.got, !t.refused, -1
 	s.release(slot)
 	s.active--
+	if len(c.In) > 0 {
+		s.owed -= c.length
+	}
 	s.stats.Commands++
 	s.finished.push(c)
 	s.leaveDrained()
