@@ -3,13 +3,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,14 +17,7 @@ import (
 
 func main() {
 	sango := flag.String("sango", "bin/sango", "the sango `program`")
-	flag.Parse()
-	ctx, cancel := harness.Interruptible()
-	err := run(ctx, *sango)
-	cancel()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "clients:", err)
-		os.Exit(1)
-	}
+	harness.Main("clients", func(ctx context.Context) error { return run(ctx, *sango) })
 }
 
 const (
@@ -74,6 +64,9 @@ func run(ctx context.Context, sango string) (err error) {
 	return rep.Err()
 }
 
+// commandTime is how long a client may take.
+const commandTime = 5 * time.Minute
+
 type clients struct {
 	ctx context.Context
 	dir string
@@ -81,7 +74,7 @@ type clients struct {
 }
 
 func (c *clients) run(program string, args ...string) (string, error) {
-	return harness.Run(c.ctx, 5*time.Minute, program, args...)
+	return harness.Run(c.ctx, commandTime, program, args...)
 }
 
 // url of a LUN through a portal, with the account in it.
@@ -141,7 +134,7 @@ func (c *clients) wrongSecret() error {
 // convert writes an image of random data, holes and repetitions to the volume and reads it back.
 func (c *clients) convert(lun int) error {
 	image := filepath.Join(c.dir, "image.raw")
-	if err := makeImage(image, c.d.Ready.LUNs[lun].Size); err != nil {
+	if err := harness.MakeImage(image, c.d.Ready.LUNs[lun].Size); err != nil {
 		return err
 	}
 	back := filepath.Join(c.dir, "back.qcow2")
@@ -158,34 +151,6 @@ func (c *clients) convert(lun int) error {
 	return os.Remove(back)
 }
 
-// makeImage writes a file whose every third MiB is random, every third repeats a byte, and the rest are holes.
-func makeImage(name string, size int64) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	const piece = 1 << 20
-	for off := int64(0); off+piece <= size; off += piece {
-		var r io.Reader
-		switch off / piece % 3 {
-		case 0:
-			r = io.LimitReader(rand.Reader, piece)
-		case 1:
-			r = bytes.NewReader(bytes.Repeat([]byte{byte(off / piece)}, piece))
-		default:
-			continue
-		}
-		if _, err := io.Copy(io.NewOffsetWriter(f, off), r); err != nil {
-			return err
-		}
-	}
-	if err := f.Truncate(size); err != nil {
-		return err
-	}
-	return f.Close()
-}
-
 func (c *clients) patterns(lun int) error {
 	for _, commands := range [][]string{
 		{"write -P 0x5a 0 4M", "aio_write -P 0xa5 4M 4M", "aio_flush", "flush"},
@@ -194,21 +159,15 @@ func (c *clients) patterns(lun int) error {
 		{"write -z 4M 1M", "read -P 0 4M 1M", "write -f -P 0x11 5M 16k", "read -P 0x11 5M 16k", "read -P 0xa5 6M 2M"},
 		{"writev -P 0x33 8M 4k 8k 16k", "readv -P 0x33 8M 16k 8k 4k"},
 	} {
-		args := []string{"-f", "raw", "-n"}
-		for _, s := range commands {
-			if lun == lun4096 {
-				args = append(args, smallReads(s)...)
-			} else {
-				args = append(args, "-c", s)
+		if lun == lun4096 {
+			var small []string
+			for _, s := range commands {
+				small = append(small, smallReads(s)...)
 			}
+			commands = small
 		}
-		out, err := c.run("qemu-io", append(args, c.url(0, lun))...)
-		if err != nil {
+		if err := harness.QemuIO(c.ctx, commandTime, c.url(0, lun), commands...); err != nil {
 			return err
-		}
-		// qemu-io tells of a pattern that is not there, and ends with 0.
-		if strings.Contains(out, "Pattern verification failed") || strings.Contains(out, "failed:") {
-			return errors.New(out)
 		}
 	}
 	return nil
@@ -219,14 +178,14 @@ func (c *clients) patterns(lun int) error {
 func smallReads(command string) []string {
 	var pattern, offset, length int64
 	if _, err := fmt.Sscanf(command, "read -P %v %dM %dM", &pattern, &offset, &length); err != nil {
-		return []string{"-c", command}
+		return []string{command}
 	}
 	const piece = 16 << 10
-	var args []string
+	var reads []string
 	for at := offset << 20; at < (offset+length)<<20; at += piece {
-		args = append(args, "-c", fmt.Sprintf("read -P %d %d %d", pattern, at, piece))
+		reads = append(reads, fmt.Sprintf("read -P %d %d %d", pattern, at, piece))
 	}
-	return args
+	return reads
 }
 
 func (c *clients) bench(lun int) error {

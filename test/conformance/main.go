@@ -41,34 +41,33 @@ type options struct {
 }
 
 func main() {
-	o := options{urls: fixed{}}
-	blocks := flag.String("block", "512,4096", "block sizes")
+	o := options{urls: fixed{}, blocks: []int{512, 4096}}
+	flag.Func("block", "`sizes` of blocks, 512, 4096 or both with a comma (default both)", o.setBlocks)
 	flag.StringVar(&o.sango, "sango", "bin/sango", "the sango `program`")
 	flag.IntVar(&o.workers, "workers", 2, "how many tests run at the same time for each block size")
 	flag.DurationVar(&o.timeout, "timeout", 6*time.Minute, "for one test (one of them sleeps for minutes)")
 	flag.BoolVar(&o.verbose, "v", false, "print what the tests write")
 	flag.StringVar(&o.cache, "cache", ".cache/conformance", "`directory` for the output of each test")
 	flag.Func("url", "`KIND=URL` of another target instead of sango demo; kinds: "+fmt.Sprint(kinds), o.addURL)
-	flag.Parse()
-	o.patterns = flag.Args()
-	for b := range strings.SplitSeq(*blocks, ",") {
+	harness.Main("conformance", func(ctx context.Context) error {
+		o.patterns = flag.Args()
+		if o.verbose || len(o.urls) > 0 {
+			o.workers = 1
+		}
+		return run(ctx, o, os.Stdout)
+	})
+}
+
+func (o *options) setBlocks(s string) error {
+	o.blocks = nil
+	for b := range strings.SplitSeq(s, ",") {
 		n, err := strconv.Atoi(b)
 		if err != nil || chapUsers[n] == "" {
-			fmt.Fprintf(os.Stderr, "conformance: -block takes 512, 4096 or both with a comma, not %q\n", b)
-			os.Exit(2)
+			return fmt.Errorf("want 512, 4096 or both with a comma, not %q", b)
 		}
 		o.blocks = append(o.blocks, n)
 	}
-	if o.verbose || len(o.urls) > 0 {
-		o.workers = 1
-	}
-	ctx, cancel := harness.Interruptible()
-	err := run(ctx, o, os.Stdout)
-	cancel()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "conformance:", err)
-		os.Exit(1)
-	}
+	return nil
 }
 
 func (o *options) addURL(s string) error {

@@ -27,14 +27,12 @@ func main() {
 	flag.IntVar(&t.rounds, "rounds", 50, "how many times it is killed")
 	flag.IntVar(&t.writers, "writers", 4, "connections to each volume")
 	flag.Uint64Var(&t.seed, "seed", rand.Uint64(), "of the random choices")
-	flag.Parse()
-	ctx, cancel := harness.Interruptible()
-	err := t.run(ctx, os.Stdout)
-	cancel()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "crash: %v\nseed %d\n", err, t.seed)
-		os.Exit(1)
-	}
+	harness.Main("crash", func(ctx context.Context) error {
+		if err := t.run(ctx, os.Stdout); err != nil {
+			return fmt.Errorf("%w\nseed %d", err, t.seed)
+		}
+		return nil
+	})
 }
 
 const volumeSize = 64 << 20

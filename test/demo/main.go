@@ -25,14 +25,7 @@ import (
 func main() {
 	sango := flag.String("sango", "bin/sango", "the sango `program`")
 	dir := flag.String("dir", "", "`directory` that keeps the volume; none: a temporary one that goes with the demo")
-	flag.Parse()
-	ctx, cancel := harness.Interruptible()
-	err := run(ctx, *sango, *dir, os.Stdout)
-	cancel()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
+	harness.Main("demo", func(ctx context.Context) error { return run(ctx, *sango, *dir, os.Stdout) })
 }
 
 func run(ctx context.Context, sango, dir string, w io.Writer) (err error) {

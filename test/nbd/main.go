@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,16 +13,7 @@ import (
 	"sango/test/harness"
 )
 
-func main() {
-	flag.Parse()
-	ctx, cancel := harness.Interruptible()
-	err := run(ctx)
-	cancel()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "nbd:", err)
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("nbd", run) }
 
 func run(ctx context.Context) error {
 	if err := harness.Need("nbdinfo", "nbdcopy", "nbd-client", "qemu-img", "qemu-io", "fio"); err != nil {
@@ -67,6 +56,9 @@ func run(ctx context.Context) error {
 	return rep.Err()
 }
 
+// commandTime is how long a client may take.
+const commandTime = 5 * time.Minute
+
 type clients struct {
 	ctx context.Context
 	dir string
@@ -74,7 +66,7 @@ type clients struct {
 }
 
 func (c *clients) run(program string, args ...string) (string, error) {
-	return harness.Run(c.ctx, 5*time.Minute, program, args...)
+	return harness.Run(c.ctx, commandTime, program, args...)
 }
 
 // runs runs commands one after the other.
@@ -157,24 +149,12 @@ func (c *clients) mapping() error {
 
 // io runs commands of qemu-io.
 func (c *clients) io(where place, export string, commands ...string) error {
-	args := []string{"-f", "raw", "-n"}
-	for _, s := range commands {
-		args = append(args, "-c", s)
-	}
-	out, err := c.run("qemu-io", append(args, c.srv.uri(where, export))...)
-	if err != nil {
-		return err
-	}
-	// qemu-io tells of a pattern that is not there, and ends with 0.
-	if strings.Contains(out, "Pattern verification failed") || strings.Contains(out, "failed:") {
-		return errors.New(out)
-	}
-	return nil
+	return harness.QemuIO(c.ctx, commandTime, c.srv.uri(where, export), commands...)
 }
 
 func (c *clients) copies(where place, export string) error {
 	image, back, uri := filepath.Join(c.dir, "image.raw"), filepath.Join(c.dir, "back.raw"), c.srv.uri(where, export)
-	if err := makeImage(image, diskSize); err != nil {
+	if err := harness.MakeImage(image, diskSize); err != nil {
 		return err
 	}
 	return c.runs(
@@ -189,7 +169,7 @@ func (c *clients) copies(where place, export string) error {
 
 func (c *clients) convert(where place, export string) error {
 	image, back, uri := filepath.Join(c.dir, "image.raw"), filepath.Join(c.dir, "back.qcow2"), c.srv.uri(where, export)
-	if err := makeImage(image, diskSize); err != nil {
+	if err := harness.MakeImage(image, diskSize); err != nil {
 		return err
 	}
 	if err := c.runs(

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"sango/test/harness"
 )
 
 // refused runs a program that has to fail and to say why.
@@ -57,7 +59,7 @@ func (c *clients) tlsCopies() error {
 	if err := contains(out, "with TLS", "export-size: 268435456"); err != nil {
 		return err
 	}
-	if err := makeImage(image, diskSize); err != nil {
+	if err := harness.MakeImage(image, diskSize); err != nil {
 		return err
 	}
 	return c.runs(

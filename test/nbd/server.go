@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -200,32 +198,4 @@ func sign(cert, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.P
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, parent, &key.PublicKey, parentKey)
 	return key, der, err
-}
-
-// makeImage writes a file whose every third MiB is random, every third repeats a byte, and the rest are holes.
-func makeImage(name string, size int64) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	const piece = 1 << 20
-	for off := int64(0); off+piece <= size; off += piece {
-		var r io.Reader
-		switch off / piece % 3 {
-		case 0:
-			r = io.LimitReader(rand.Reader, piece)
-		case 1:
-			r = bytes.NewReader(bytes.Repeat([]byte{byte(off / piece)}, piece))
-		default:
-			continue
-		}
-		if _, err := io.Copy(io.NewOffsetWriter(f, off), r); err != nil {
-			return err
-		}
-	}
-	if err := f.Truncate(size); err != nil {
-		return err
-	}
-	return f.Close()
 }

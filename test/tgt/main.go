@@ -13,14 +13,7 @@ import (
 
 func main() {
 	keep := flag.Bool("keep", false, "keep the directory with the logs and the capture")
-	flag.Parse()
-	ctx, cancel := harness.Interruptible()
-	err := run(ctx, *keep)
-	cancel()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "tgt:", err)
-		os.Exit(1)
-	}
+	harness.Main("tgt", func(ctx context.Context) error { return run(ctx, *keep) })
 }
 
 func run(ctx context.Context, keep bool) error {

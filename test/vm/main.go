@@ -50,14 +50,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "leave out the steps that repeat what others test in another way, and write less")
 	flag.StringVar(&names, "scenario", "", "`names` of the scenarios to run, with commas between; none: all")
 	flag.DurationVar(&o.deadline, "deadline", 20*time.Minute, "for each scenario")
-	flag.Parse()
-	ctx, cancel := harness.Interruptible()
-	err := runAll(ctx, o, names)
-	cancel()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "vm:", err)
-		os.Exit(1)
-	}
+	harness.Main("vm", func(ctx context.Context) error { return runAll(ctx, o, names) })
 }
 
 // runAll runs the scenarios of these names.
