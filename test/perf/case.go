@@ -8,7 +8,7 @@ import (
 
 // benchCase is one load on several contenders, which take turns.
 type benchCase struct {
-	id         string // GROUP/LOAD/CLIENT, for -only
+	id         string // SECTION/LOAD/CLIENT, for -only
 	title      string // what the load is
 	client     string // the program that makes it
 	main       metric // what the load is about
@@ -94,10 +94,10 @@ func (c *contender) measure(ctx context.Context, d time.Duration) (sample, error
 
 // runCases runs each case once in each round. Who goes first changes from round to round: the second finds the
 // machine as the first one left it.
-func (p *perf) runCases(ctx context.Context, group string, cases []*benchCase) error {
+func (p *perf) runCases(ctx context.Context, cases []*benchCase) error {
 	results := make([]*caseResult, len(cases))
 	for i, c := range cases {
-		results[i] = newCaseResult(group, c)
+		results[i] = newCaseResult(c)
 	}
 	for round := range p.rounds {
 		for i, c := range cases {

@@ -45,7 +45,7 @@ func (p *perf) initiatorGroup(ctx context.Context, dir string) (err error) {
 	if err := p.fill(ctx, &r.volume); err != nil {
 		return err
 	}
-	if err := p.runCases(ctx, "initiator", p.wanted(p.initiatorCases(r))); err != nil {
+	if err := p.runCases(ctx, p.wanted(p.initiatorCases(r))); err != nil {
 		return err
 	}
 	return r.cached(ctx)
@@ -55,11 +55,11 @@ func (p *perf) initiatorCases(r *reached) []*benchCase {
 	var cases []*benchCase
 	for _, l := range initiatorLoads {
 		c := &benchCase{
-			id: fmt.Sprintf("initiator/%s/%s", l.id(), l.peer), title: l.String(), client: "as named", main: l.metric(),
+			id: fmt.Sprintf("initiator/%s/%s", l.id(), l.peer), title: l.String(), client: "each its own", main: l.metric(),
 			contenders: []contender{
-				{name: "sango, multipath over two paths", server: r.server, run: sangoBench(p.sango, r.url+","+r.second, l.load, false)},
-				{name: l.peer + ", one path", server: r.server, run: l.with(r.url, l.load)},
-				{name: "sango, one plain session", server: r.server, run: sangoBench(p.sango, r.url, l.load, true)},
+				{name: "sango, two paths", server: r.server, run: sangoBench(p.sango, r.url+","+r.second, l.load, false)},
+				{name: l.peer, server: r.server, run: l.with(r.url, l.load)},
+				{name: "sango, one session", server: r.server, run: sangoBench(p.sango, r.url, l.load, true)},
 			},
 			claims: []claim{ratio(l.metric(), 1, 0), ratio(clientCPU, 0, 0), versus(2, 1, l.metric(), 0, 0)},
 		}

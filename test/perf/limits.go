@@ -17,14 +17,14 @@ import (
 // the targets serve. The last also show that both files are in the same state.
 func (p *perf) limitCases(b *pair) []*benchCase {
 	cases := []*benchCase{
-		{id: "target/limit/iperf3", title: "TCP stream over the loopback", client: "iperf3", main: mbs, contenders: []contender{{name: "one stream", run: p.iperf}}},
+		{id: "limit/iperf3", title: "TCP stream over the loopback", client: "iperf3", main: mbs, contenders: []contender{{name: "one stream", run: p.iperf}}},
 		{
-			id: "target/limit/tcp-round-trip", title: "TCP round trips, one at a time, of 48 bytes and 4k of data", client: "this program", main: iops,
+			id: "limit/tcp-round-trip", title: "TCP round trips of 48 bytes and 48 + 4k, one at a time", client: "this program", main: iops,
 			contenders: []contender{
-				{name: "data in the answer", run: func(ctx context.Context, d time.Duration) (outcome, error) {
+				{name: "4k in the answer", run: func(ctx context.Context, d time.Duration) (outcome, error) {
 					return p.roundTrips(ctx, d, header, header+4096)
 				}},
-				{name: "data in the request", run: func(ctx context.Context, d time.Duration) (outcome, error) {
+				{name: "4k in the request", run: func(ctx context.Context, d time.Duration) (outcome, error) {
 					return p.roundTrips(ctx, d, header+4096, header)
 				}},
 			},
@@ -45,7 +45,7 @@ func (p *perf) limitCases(b *pair) []*benchCase {
 			}}
 		}
 		cases = append(cases, &benchCase{
-			id: fmt.Sprintf("target/limit/%s-%s", call, sizeName(l.request)), title: fmt.Sprintf("%s of %s on the file, one thread", call, sizeName(l.request)),
+			id: fmt.Sprintf("limit/%s-%s", call, sizeName(l.request)), title: fmt.Sprintf("%s of %s on the file, one thread", call, sizeName(l.request)),
 			client: "this program", main: l.metric(), contenders: []contender{on("sango's file", &b.onSango), on("tgt's file", &b.onTgt)},
 			claims: []claim{ratio(l.metric(), 0, 0)},
 		})

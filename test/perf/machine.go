@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -26,7 +27,7 @@ type machine struct {
 	OS         string `json:"os"`
 }
 
-func thisMachine(ctx context.Context, dir string) (machine, error) {
+func thisMachine(dir string) (machine, error) {
 	m := machine{CPU: "unknown", Cores: runtime.NumCPU()}
 	b, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -48,16 +49,31 @@ func thisMachine(ctx context.Context, dir string) (machine, error) {
 		return m, err
 	}
 	m.MemoryMiB = kb >> 10
-	fs, err := harness.Run(ctx, time.Minute, "stat", "--file-system", "--format=%T", dir)
-	if err != nil {
+	if b, err = os.ReadFile("/proc/self/mounts"); err != nil {
 		return m, err
 	}
-	m.Filesystem = strings.TrimSpace(fs)
+	m.Filesystem = filesystem(string(b), dir)
 	if b, err = os.ReadFile("/etc/os-release"); err == nil {
 		_, after, _ := strings.Cut(string(b), "PRETTY_NAME=\"")
 		m.OS, _, _ = strings.Cut(after, "\"")
 	}
 	return m, nil
+}
+
+// filesystem returns the type of what is mounted where dir is; mounts are lines as in /proc/self/mounts.
+func filesystem(mounts, dir string) string {
+	var at, kind string
+	for line := range strings.Lines(mounts) {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			continue
+		}
+		rel, err := filepath.Rel(f[1], dir)
+		if err == nil && filepath.IsLocal(rel) && len(f[1]) >= len(at) {
+			at, kind = f[1], f[2]
+		}
+	}
+	return kind
 }
 
 // field returns the first value of a name in lines of NAME : VALUE.

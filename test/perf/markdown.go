@@ -60,8 +60,8 @@ func (r *report) markdown() string {
 	for _, f := range r.Failures {
 		fmt.Fprintf(&b, "Did not run: %s\n\n", strings.ReplaceAll(f, "\n", " "))
 	}
-	r.inGroups(func(title string, cases []*caseResult) {
-		fmt.Fprintf(&b, "## %s\n\n", title)
+	r.inSections(func(s section, cases []*caseResult) {
+		fmt.Fprintf(&b, "## %s\n\n", s.title)
 		judgedTable(&b, cases)
 		figureTable(&b, cases)
 	})
@@ -87,7 +87,7 @@ func judgedTable(b *strings.Builder, cases []*caseResult) {
 }
 
 // shown are the columns of figureTable.
-var shown = []metric{iops, mbs, p50, p99, serverCPU, clientCPU, peak, ready, rss, fairness, idleRSS}
+var shown = []metric{iops, mbs, p50, p99, serverCPU, clientCPU, peak, ready, rss, manageTime, fairness, idleRSS}
 
 // figureTable writes the medians of all figures, and of the main one also the lowest and highest.
 func figureTable(b *strings.Builder, cases []*caseResult) {

@@ -23,6 +23,8 @@ const (
 	idleRSS   metric = "rss_kib_per_session"
 	ready     metric = "ready_s"
 	rss       metric = "rss_mib"
+	// manageTime is that of making a volume and deleting it.
+	manageTime metric = "manage_ms"
 )
 
 // about says how a metric is shown, and whether less of it is better.
@@ -35,6 +37,7 @@ var about = map[metric]struct {
 	serverCPU: {"server CPU s per million", 2, true}, clientCPU: {"client CPU s per million", 2, true},
 	peak: {"server peak MiB", 0, true}, fairness: {"slowest ÷ median session", 2, false},
 	idleRSS: {"KiB per idle session", 1, true}, ready: {"s until it serves", 2, true}, rss: {"MiB in memory", 0, true},
+	manageTime: {"ms to make and delete a volume", 1, true},
 }
 
 func (m metric) String() string { return about[m].name }

@@ -22,7 +22,7 @@ type nbdServer struct {
 }
 
 // nbdNames are the servers in the order of nbdServers: ours is the first.
-var nbdNames = []string{"sango attach mem", "nbdkit memory", "qemu-nbd on tmpfs"}
+var nbdNames = []string{"sango", "nbdkit", "qemu-nbd"}
 
 // nbdGroup measures NBD servers whose data is in memory.
 func (p *perf) nbdGroup(ctx context.Context, dir string) error {
@@ -64,13 +64,13 @@ func (p *perf) nbdGroup(ctx context.Context, dir string) error {
 		}
 		servers = append(servers, nbdServer{name: nbdNames[i], socket: socket(i), server: s})
 	}
-	return p.runCases(ctx, "nbd", p.wanted(p.nbdCases(servers)))
+	return p.runCases(ctx, p.wanted(p.nbdCases(servers)))
 }
 
 func (p *perf) nbdCases(servers []nbdServer) []*benchCase {
 	var cases []*benchCase
 	for _, l := range nbdLoads {
-		c := &benchCase{id: "nbd/" + l.id() + "/fio", title: l.String(), client: "fio, nbd engine", main: l.metric()}
+		c := &benchCase{id: "nbd/" + l.id() + "/fio", title: l.String(), client: "fio", main: l.metric()}
 		for i, s := range servers {
 			c.contenders = append(c.contenders, contender{name: nbdNames[i], server: s.server, run: fioNBD(s.socket, l, p.size)})
 			if i > 0 {

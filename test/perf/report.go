@@ -26,7 +26,6 @@ type report struct {
 // caseResult is what a case gave.
 type caseResult struct {
 	ID         string             `json:"id"`
-	Group      string             `json:"group"`
 	Title      string             `json:"title"`
 	Client     string             `json:"client"`
 	Main       metric             `json:"metric"` // what the load is about
@@ -60,15 +59,15 @@ type judged struct {
 func newReport(ctx context.Context, o *options, dir string) (*report, error) {
 	r := &report{Date: time.Now().UTC().Format(time.RFC3339), Short: o.short, Rounds: o.rounds, RunTime: o.time.Seconds(), Size: o.size, Only: o.only.String()}
 	var err error
-	if r.Machine, err = thisMachine(ctx, dir); err != nil {
+	if r.Machine, err = thisMachine(dir); err != nil {
 		return nil, err
 	}
 	r.Versions, err = versions(ctx)
 	return r, err
 }
 
-func newCaseResult(group string, c *benchCase) *caseResult {
-	r := &caseResult{ID: c.id, Group: group, Title: c.title, Client: c.client, Main: c.main, claims: c.claims}
+func newCaseResult(c *benchCase) *caseResult {
+	r := &caseResult{ID: c.id, Title: c.title, Client: c.client, Main: c.main, claims: c.claims}
 	for _, x := range c.contenders {
 		r.Contenders = append(r.Contenders, &contenderResult{Name: x.name})
 	}

@@ -22,18 +22,17 @@ type perf struct {
 
 // group is cases that share their servers.
 type group struct {
-	name  string // of its directory
-	title string
+	name string
 	// run starts the servers in dir, runs the cases that are wanted, and stops them.
 	run func(p *perf, ctx context.Context, dir string) error
 }
 
 var groups = []group{
-	{"target", "Target beside tgt", (*perf).targetGroup},
-	{"initiator", "Initiator and multipath beside libiscsi", (*perf).initiatorGroup},
-	{"nbd", "NBD server beside nbdkit and qemu-nbd", (*perf).nbdGroup},
-	{"sessions", "Many sessions", (*perf).sessionsGroup},
-	{"volumes", "Many volumes", (*perf).volumesGroup},
+	{"target", (*perf).targetGroup},
+	{"initiator", (*perf).initiatorGroup},
+	{"nbd", (*perf).nbdGroup},
+	{"sessions", (*perf).sessionsGroup},
+	{"volumes", (*perf).volumesGroup},
 }
 
 func run(ctx context.Context, o *options) (err error) {
@@ -45,6 +44,9 @@ func run(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
 	p := &perf{options: o, w: os.Stdout, begin: time.Now()}
 	if p.report, err = newReport(ctx, o, dir); err != nil {
 		return err

@@ -38,7 +38,7 @@ func (p *perf) sessionsGroup(ctx context.Context, dir string) (err error) {
 }
 
 func (p *perf) shares(ctx context.Context, dir string) error {
-	return p.withBoth(ctx, "sessions", dir, func(b *pair) []*benchCase {
+	return p.withBoth(ctx, dir, func(b *pair) []*benchCase {
 		var cases []*benchCase
 		for _, n := range p.sessionCounts() {
 			c := &benchCase{
@@ -202,5 +202,5 @@ func (p *perf) idleSessions(ctx context.Context, dir string) error {
 		},
 		claims: []claim{absolute(0, idleRSS, 64), absolute(1, idleRSS, 0)},
 	}
-	return p.runCases(ctx, "sessions", p.wanted([]*benchCase{c}))
+	return p.runCases(ctx, p.wanted([]*benchCase{c}))
 }

@@ -12,25 +12,33 @@ type row struct {
 	load, client, what, left, right, ratio, spread, bar, goal, verdict string
 }
 
-// groupTitle returns the title of a group.
-func groupTitle(name string) string {
-	for _, g := range groups {
-		if g.name == name {
-			return g.title
-		}
-	}
-	return name
+// section is what the ids of its cases begin with, and its title.
+type section struct{ name, title string }
+
+var sections = []section{
+	{"target", "Target beside tgt"},
+	{"initiator", "Initiator and multipath beside libiscsi"},
+	{"nbd", "NBD server beside nbdkit and qemu-nbd"},
+	{"sessions", "Many sessions"},
+	{"volumes", "Many volumes"},
+	{limits, "What the machine allows"},
 }
 
-// inGroups calls f with the cases of each group.
-func (r *report) inGroups(f func(title string, cases []*caseResult)) {
-	for i := 0; i < len(r.Cases); {
-		k := i
-		for k < len(r.Cases) && r.Cases[k].Group == r.Cases[i].Group {
-			k++
+// limits are no comparison.
+const limits = "limit"
+
+// inSections calls f with the cases of each section that has any.
+func (r *report) inSections(f func(s section, cases []*caseResult)) {
+	for _, s := range sections {
+		var cases []*caseResult
+		for _, c := range r.Cases {
+			if strings.HasPrefix(c.ID, s.name+"/") {
+				cases = append(cases, c)
+			}
 		}
-		f(groupTitle(r.Cases[i].Group), r.Cases[i:k])
-		i = k
+		if len(cases) > 0 {
+			f(s, cases)
+		}
 	}
 }
 
@@ -66,6 +74,13 @@ func (c *caseResult) rows() []row {
 		return ""
 	}
 	var rows []row
+	if len(c.claims) == 0 { // nothing to judge: what there is
+		for _, x := range c.Contenders {
+			v := x.All[c.Main]
+			rows = append(rows, row{load: c.Title, client: c.Client, what: c.Main.String(), left: value(x.Name, c.Main), spread: c.Main.format(v.Min) + " to " + c.Main.format(v.Max)})
+		}
+		return rows
+	}
 	for _, j := range c.Judged {
 		w := row{load: c.Title, client: c.Client, what: j.Metric.String(), left: value(j.Of, j.Metric)}
 		format := func(v float64) string { return fmt.Sprintf("%.2f", v) }
@@ -98,8 +113,8 @@ func (c *caseResult) rows() []row {
 
 // terminal prints what was judged.
 func (r *report) terminal(w io.Writer) {
-	r.inGroups(func(title string, cases []*caseResult) {
-		fmt.Fprintf(w, "%s\n", title)
+	r.inSections(func(s section, cases []*caseResult) {
+		fmt.Fprintf(w, "%s\n", s.title)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, c := range cases {
 			for i, x := range c.rows() {
@@ -108,11 +123,6 @@ func (r *report) terminal(w io.Writer) {
 					load = ""
 				}
 				fmt.Fprintln(t, strings.Join([]string{"  " + load, x.what, x.left, x.right, x.ratio, x.spread, x.bar, x.verdict}, "\t"))
-			}
-			if len(c.Judged) == 0 {
-				for _, x := range c.Contenders {
-					fmt.Fprintf(t, "  %s (%s)\t%s\t%s %s\n", c.Title, c.Client, c.Main, x.Name, c.Main.format(x.All[c.Main].Median))
-				}
 			}
 		}
 		t.Flush()

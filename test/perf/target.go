@@ -65,11 +65,11 @@ type pair struct {
 
 // targetGroup measures the target and tgt over files of equal size, and what TCP and those files allow.
 func (p *perf) targetGroup(ctx context.Context, dir string) error {
-	return p.withBoth(ctx, "target", dir, p.targetCases)
+	return p.withBoth(ctx, dir, p.targetCases)
 }
 
 // withBoth runs those of the cases that are wanted, on Sango and tgt over files of equal size in equal state.
-func (p *perf) withBoth(ctx context.Context, group, dir string, cases func(*pair) []*benchCase) (err error) {
+func (p *perf) withBoth(ctx context.Context, dir string, cases func(*pair) []*benchCase) (err error) {
 	if len(p.wanted(cases(&pair{}))) == 0 {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (p *perf) withBoth(ctx context.Context, group, dir string, cases func(*pair
 			return err
 		}
 	}
-	if err := p.runCases(ctx, group, p.wanted(cases(both))); err != nil {
+	if err := p.runCases(ctx, p.wanted(cases(both))); err != nil {
 		return err
 	}
 	return errors.Join(both.onSango.cached(ctx), both.onTgt.cached(ctx))

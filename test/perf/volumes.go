@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -48,15 +47,15 @@ func (p *perf) volumesGroup(ctx context.Context, dir string) error {
 		}
 		p.say("made %s in %.1f s", several(n.count, "volume"), time.Since(begin).Seconds())
 	}
-	return p.runCases(ctx, "volumes", p.wanted(p.volumeCases(nodes)))
+	return p.runCases(ctx, p.wanted(p.volumeCases(nodes)))
 }
 
 func (p *perf) volumeCases(nodes []*node) []*benchCase {
 	load := load{pattern: "randread", request: 4 << 10, depth: 32}
 	last := len(nodes) - 1
 	c := &benchCase{
-		id: "volumes/start-and-read/sango-bench", title: "start, then " + load.String() + " of one volume", client: "sango-bench", main: iops,
-		claims: []claim{versus(last, 0, iops, 0, 0), versus(last, 0, serverCPU, 0, 0)},
+		id: "volumes/start-and-read/sango-bench", title: load.String() + ", of one volume after a start", client: "sango-bench", main: iops,
+		claims: []claim{versus(last, 0, iops, 0, 0), versus(last, 0, serverCPU, 0, 0), versus(last, 0, manageTime, 0, 0)},
 	}
 	for i, n := range nodes {
 		c.contenders = append(c.contenders, contender{name: several(n.count, "volume"), run: func(ctx context.Context, d time.Duration) (outcome, error) {
@@ -73,66 +72,64 @@ func (p *perf) volumeCases(nodes []*node) []*benchCase {
 	return []*benchCase{c}
 }
 
+// atATime is how many volumes one start of a node makes: it has to serve in time.
+const atATime = 1000
+
 // makeNode makes the volumes of a node and stops it.
-func (p *perf) makeNode(ctx context.Context, n *node) (err error) {
+func (p *perf) makeNode(ctx context.Context, n *node) error {
 	if err := os.Mkdir(n.dir, 0o755); err != nil {
 		return err
 	}
-	d, _, err := p.startSango(ctx, n.dir, 1, volumeFlag("v", n.size))
+	for made := 0; made < n.count; {
+		var flags []string
+		for ; made < n.count && len(flags) < atATime; made++ {
+			if made == 0 {
+				flags = append(flags, volumeFlag("v", n.size))
+				continue
+			}
+			flags = append(flags, volumeFlag(fmt.Sprintf("more-%05d", made), 1<<30))
+		}
+		if err := p.addVolumes(ctx, n, flags); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addVolumes starts the node with new volumes, and stops it. It fills the first volume of all when that is new.
+func (p *perf) addVolumes(ctx context.Context, n *node, flags []string) (err error) {
+	d, _, err := p.startSango(ctx, n.dir, 1, flags...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Stop()) }()
+	if n.file != "" {
+		return nil
+	}
 	if n.file, err = fileOf(d.Dir(), n.size); err != nil {
 		return err
 	}
-	if err := p.fill(ctx, &volume{file: n.file, url: d.URL(0, 0), size: n.size}); err != nil {
-		return err
-	}
-	return addVolumes(ctx, d, n.count-1)
+	return p.fill(ctx, &volume{file: n.file, url: d.URL(0, 0), size: n.size})
 }
 
-// addVolumes makes thin volumes of 1 GiB, and maps them.
-func addVolumes(ctx context.Context, d *harness.Demo, count int) error {
+// managed is how many volumes are made and deleted to see what that costs.
+const managed = 10
+
+// manage returns the milliseconds that it takes to make a volume and delete it.
+func manage(ctx context.Context, d *harness.Demo) (float64, error) {
 	c := api.NewClient(d.Dir())
 	defer c.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	numbers := make(chan int)
-	errs := make(chan error, atOnce)
-	var wg sync.WaitGroup
-	for range atOnce {
-		wg.Go(func() {
-			for i := range numbers {
-				if err := addVolume(ctx, c, d.Ready.Target, fmt.Sprintf("more-%05d", i)); err != nil {
-					errs <- err
-					cancel()
-					return
-				}
-			}
-		})
-	}
-	for i := 0; i < count && ctx.Err() == nil; i++ {
-		select {
-		case numbers <- i:
-		case <-ctx.Done():
+	begin := time.Now()
+	for i := range managed {
+		name := fmt.Sprintf("new-%d", i)
+		if _, err := c.CreateVolume(ctx, connect.NewRequest(&v1.CreateVolumeRequest{Spec: &v1.VolumeSpec{Name: name, Size: 1 << 30}})); err != nil {
+			return 0, err
+		}
+		if _, err := c.DeleteVolume(ctx, connect.NewRequest(&v1.DeleteVolumeRequest{Name: name})); err != nil {
+			return 0, err
 		}
 	}
-	close(numbers)
-	wg.Wait()
-	close(errs)
-	for err := range errs {
-		return err
-	}
-	return ctx.Err()
-}
-
-func addVolume(ctx context.Context, c *api.Client, target, name string) error {
-	if _, err := c.CreateVolume(ctx, connect.NewRequest(&v1.CreateVolumeRequest{Spec: &v1.VolumeSpec{Name: name, Size: 1 << 30}})); err != nil {
-		return err
-	}
-	_, err := c.MapVolume(ctx, connect.NewRequest(&v1.MapVolumeRequest{Target: target, Volume: name}))
-	return err
+	return time.Since(begin).Seconds() * 1e3 / managed, nil
 }
 
 // startAndRead starts the node, makes the load and stops it.
@@ -162,6 +159,9 @@ func (p *perf) startAndRead(ctx context.Context, n *node, l load, d time.Duratio
 	o.sample[ready], o.sample[rss] = took.Seconds(), resident
 	o.sample[serverCPU] = (after - before).Seconds() / o.requests * 1e6
 	if o.sample[peak], err = s.memory("VmHWM"); err != nil {
+		return o, err
+	}
+	if o.sample[manageTime], err = manage(ctx, demo); err != nil {
 		return o, err
 	}
 	return o, (&volume{file: n.file, size: n.size}).cached(ctx)
