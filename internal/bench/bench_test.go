@@ -459,3 +459,23 @@ func TestResultJSON(t *testing.T) {
 		t.Error("writes of a load that reads")
 	}
 }
+
+// The ramp is not counted in what the single sessions did, and one session has
+// no others to be compared with.
+func TestSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fast, slow := newVolume(t, 1<<20), newVolume(t, 1<<20)
+		fast.delay, slow.delay = time.Millisecond, 10*time.Millisecond
+		cfg := base(fast)
+		cfg.Volumes, cfg.Depth, cfg.Count, cfg.Time, cfg.Ramp = []Volume{slow, fast, fast}, 1, 0, time.Second, 5*time.Second
+		r := mustRun(t, cfg)
+		p := r.Spread
+		if p == nil || p.Slowest < 90 || p.Slowest > 110 || p.Median < 900 || p.Fastest > 1100 {
+			t.Errorf("%+v", p)
+		}
+		cfg.Volumes = cfg.Volumes[:1]
+		if r := mustRun(t, cfg); r.Spread != nil {
+			t.Errorf("%+v of one session", r.Spread)
+		}
+	})
+}

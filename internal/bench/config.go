@@ -55,7 +55,7 @@ func (p Pattern) Reads() bool { return p != Write && p != RandWrite }
 // The bounds of a Config.
 const (
 	MaxDepth    = 4096
-	MaxSessions = 256
+	MaxSessions = 4096
 	MaxRequest  = 64 << 20
 	maxBuffers  = 4 << 30 // of all slots, bytes
 	maxTracked  = 1 << 26 // requests' ranges that a verifying run can tell apart

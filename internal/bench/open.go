@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"sango/internal/initiator"
@@ -26,7 +28,7 @@ type Source struct {
 	Raw                      bool // plain sessions in turns over the URLs, without multipath
 	Discover                 bool // all portals of the target, not those of the URLs only
 	Policy                   string
-	Digests                  string // header, data or both; empty: as the target wants it
+	Digests                  string // none, header, data or both; empty: as the target wants it
 	Depth                    int    // requests at a time in each session
 	Logger                   *slog.Logger
 	OpenTime                 time.Duration // bounds Open; 0: 30 s
@@ -75,10 +77,12 @@ const defaultOpenTime = 30 * time.Second
 // offers returns what to negotiate, nil for the default.
 func (s *Source) offers() (*iscsi.Offers, error) {
 	f := iscsi.DefaultOffers()
-	sum := []string{iscsi.DigestCRC32C}
+	none, sum := []string{iscsi.ValueNone}, []string{iscsi.DigestCRC32C}
 	switch s.Digests {
 	case "":
 		return nil, nil
+	case "none":
+		f.HeaderDigest, f.DataDigest = none, none
 	case "header":
 		f.HeaderDigest = sum
 	case "data":
@@ -86,7 +90,7 @@ func (s *Source) offers() (*iscsi.Offers, error) {
 	case "both":
 		f.HeaderDigest, f.DataDigest = sum, sum
 	default:
-		return nil, invalid("digests %q; use header, data or both", s.Digests)
+		return nil, invalid("digests %q; use none, header, data or both", s.Digests)
 	}
 	return &f, nil
 }
@@ -104,28 +108,64 @@ func (s *Source) Open(ctx context.Context) (*Opened, error) {
 		return nil, err
 	}
 	o := &Opened{}
-	open, n := s.device, max(s.Sessions, 1)
-	if s.Raw {
-		open = s.session
-		if s.Sessions == 0 {
-			n = len(s.URLs)
-		}
-	}
 	opening, cancel := context.WithTimeout(ctx, s.openTime())
 	defer cancel()
-	for i := range n {
-		if err := open(opening, o, i); err != nil {
-			return nil, errors.Join(kindOf(ctx, err), o.Close(ctx, false))
-		}
+	open := s.devices
+	if s.Raw {
+		open = s.plain
+	}
+	if err := open(opening, o); err != nil {
+		return nil, errors.Join(kindOf(ctx, err), o.Close(ctx, false))
 	}
 	return o, nil
 }
 
+// openAtOnce is how many plain sessions log in at the same time.
+const openAtOnce = 16
+
+// plain opens the plain sessions.
+func (s *Source) plain(ctx context.Context, o *Opened) error {
+	n := s.Sessions
+	if n == 0 {
+		n = len(s.URLs)
+	}
+	var (
+		opened = make([]*Session, n)
+		next   atomic.Int64
+		once   sync.Once
+		first  error
+		wait   sync.WaitGroup
+	)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for range min(n, openAtOnce) {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				v, err := s.session(ctx, int(i))
+				if err != nil {
+					once.Do(func() { first = err })
+					cancel()
+					return
+				}
+				opened[i] = v
+			}
+		})
+	}
+	wait.Wait()
+	for _, v := range opened {
+		if v != nil {
+			o.plain = append(o.plain, v)
+			o.Volumes = append(o.Volumes, v)
+		}
+	}
+	return first
+}
+
 // session opens the i-th plain session.
-func (s *Source) session(ctx context.Context, o *Opened, i int) error {
+func (s *Source) session(ctx context.Context, i int) (*Session, error) {
 	offers, err := s.offers()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	u := s.URLs[i%len(s.URLs)]
 	cfg := initiator.Config{
@@ -135,17 +175,20 @@ func (s *Source) session(ctx context.Context, o *Opened, i int) error {
 	if cfg.CHAP != nil {
 		cfg.CHAP.MutualUser, cfg.CHAP.MutualSecret = s.MutualUser, s.MutualSecret
 	}
-	v, err := OpenSession(ctx, cfg, u.LUN)
-	if err != nil {
-		return err
+	return OpenSession(ctx, cfg, u.LUN)
+}
+
+// devices opens the volume over all its paths, once for each session.
+func (s *Source) devices(ctx context.Context, o *Opened) error {
+	for range max(s.Sessions, 1) {
+		if err := s.device(ctx, o); err != nil {
+			return err
+		}
 	}
-	o.plain = append(o.plain, v)
-	o.Volumes = append(o.Volumes, v)
 	return nil
 }
 
-// device opens the volume over all its paths.
-func (s *Source) device(ctx context.Context, o *Opened, _ int) error {
+func (s *Source) device(ctx context.Context, o *Opened) error {
 	offers, err := s.offers()
 	if err != nil {
 		return err

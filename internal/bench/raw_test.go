@@ -119,6 +119,35 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// Many sessions, more than there are places to count, all get their share.
+func TestManySessions(t *testing.T) {
+	s := serve(t, false)
+	s.source.Sessions, s.source.Digests = 3*maxShards+1, "none"
+	cfg := base(nil)
+	cfg.Volumes, cfg.Pattern, cfg.Count = s.open(t).Volumes, RandRW, 5000
+	r := mustRun(t, cfg)
+	if r.Errors != 0 || len(cfg.Volumes) != s.source.Sessions {
+		t.Fatalf("%d sessions, %+v", len(cfg.Volumes), r)
+	}
+	if p := r.Spread; p == nil || p.Slowest <= 0 || p.Median < p.Slowest || p.Fastest < p.Median {
+		t.Errorf("%+v", r.Spread)
+	}
+	if n := (r.Read.IOPS + r.Write.IOPS) * r.Seconds; n < 4900 || n > 5100 { // of rounded numbers
+		t.Errorf("%.0f requests were counted, of 5000", n)
+	}
+}
+
+// One session that can't be opened ends the opening of all.
+func TestManySessionsOfWhichOneFails(t *testing.T) {
+	s := serve(t, false)
+	bad := s.source.URLs[0]
+	bad.Host = "127.0.0.1:1"
+	s.source.URLs, s.source.Sessions = append(s.source.URLs, bad), 100
+	if o, err := s.source.Open(t.Context()); !errors.Is(err, san.ErrUnavailable) || o != nil {
+		t.Error(o, err)
+	}
+}
+
 func TestSessionReadOnly(t *testing.T) {
 	if !serve(t, true).open(t).Volumes[0].Info().Caps.ReadOnly {
 		t.Error("the volume is not read-only")

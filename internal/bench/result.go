@@ -17,6 +17,7 @@ type Result struct {
 	Errors  int64      `json:"errors"`  // of both directions and of the verification
 	// Unanswered requests were given up; they count as errors.
 	Unanswered int64         `json:"unanswered,omitempty"`
+	Spread     *Spread       `json:"per_session,omitempty"` // of several sessions
 	Verify     *Verification `json:"verify,omitempty"`
 	Messages   []string      `json:"messages,omitempty"` // the first errors
 	Series     []Sample      `json:"series,omitempty"`
@@ -33,6 +34,13 @@ type Direction struct {
 	Errors  int64   `json:"errors"`
 	CPU     float64 `json:"cpu_s"` // of Result.CPU, by the number of requests
 	Seconds float64 `json:"seconds"`
+}
+
+// Spread is what single sessions did: requests per second, of both directions.
+type Spread struct {
+	Slowest float64 `json:"slowest"`
+	Median  float64 `json:"median"`
+	Fastest float64 `json:"fastest"`
 }
 
 // Latency are quantiles in microseconds. The maximum is exact, the others to

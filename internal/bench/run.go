@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ type run struct {
 	verify *verifier
 	choose func() (int64, bool) // where to read next, of a run that reads back
 	jobs   []*job
+	shards []*shard
 	begin  time.Time
 	pace   chan *slot
 	series bool
@@ -93,8 +95,11 @@ func newRun(cfg Config, off, places int64) *run {
 	slots := cfg.Depth * len(cfg.Volumes)
 	r := &run{cfg: cfg, off: off, places: places, series: true, pace: make(chan *slot, slots), stop: make(chan struct{}), over: make(chan struct{}), quit: make(chan struct{})}
 	r.live.Store(int64(slots))
+	for range min(len(cfg.Volumes), maxShards) {
+		r.shards = append(r.shards, newShard())
+	}
 	for i, v := range cfg.Volumes {
-		j := &job{run: r, vol: v, tally: [2]*tally{newTally(), newTally()}, spare: [2]*tally{newTally(), newTally()}}
+		j := &job{run: r, vol: v, shard: r.shards[i%len(r.shards)]}
 		j.cursor.Store(int64(i) * places / int64(len(cfg.Volumes))) // each session its own part
 		r.jobs = append(r.jobs, j)
 	}
@@ -264,6 +269,11 @@ func (m *meter) restart() {
 		m.total[i].reset()
 		m.total[i].errors = kept
 	}
+	for _, j := range m.run.jobs {
+		j.shard.mu.Lock()
+		j.ios = 0
+		j.shard.mu.Unlock()
+	}
 	m.from, m.cpu = time.Now(), cpuTime()
 	m.last = m.from
 }
@@ -279,11 +289,11 @@ func (m *meter) take(sample bool) {
 	for i := range m.interval {
 		m.interval[i].reset()
 	}
-	for _, j := range m.run.jobs {
-		j.mu.Lock()
-		j.tally, j.spare = j.spare, j.tally
-		j.mu.Unlock()
-		for i, t := range j.spare {
+	for _, c := range m.run.shards {
+		c.mu.Lock()
+		c.tally, c.spare = c.spare, c.tally
+		c.mu.Unlock()
+		for i, t := range c.spare {
 			m.interval[i].add(t)
 			t.reset()
 		}
@@ -321,6 +331,7 @@ func (m *meter) result() *Result {
 	if m.unanswered > 0 {
 		out.Messages = append(out.Messages, fmt.Sprintf("%d requests: %v within %v after the end", m.unanswered, errUnanswered, r.cfg.Drain))
 	}
+	out.Spread = m.spread()
 	reads, writes := m.total[0], m.total[1]
 	share := func(t *tally) float64 {
 		if all := reads.ios + writes.ios; all > 0 {
@@ -335,4 +346,20 @@ func (m *meter) result() *Result {
 		out.Write = writes.direction(m.measured, share(writes))
 	}
 	return out
+}
+
+// spread tells how the load was shared out among several sessions.
+func (m *meter) spread() *Spread {
+	seconds := m.measured.Seconds()
+	if len(m.run.jobs) < 2 || seconds <= 0 {
+		return nil
+	}
+	var rates []float64
+	for _, j := range m.run.jobs {
+		j.shard.mu.Lock()
+		rates = append(rates, round(float64(j.ios)/seconds, 1))
+		j.shard.mu.Unlock()
+	}
+	slices.Sort(rates)
+	return &Spread{Slowest: rates[0], Median: rates[len(rates)/2], Fastest: rates[len(rates)-1]}
 }

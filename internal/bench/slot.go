@@ -2,6 +2,7 @@ package bench
 
 import (
 	"errors"
+	"math/bits"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -15,10 +16,23 @@ type job struct {
 	run    *run
 	vol    Volume
 	cursor atomic.Int64 // the next place of a sequential load
+	shard  *shard
+	ios    int64 // answered without an error; guarded by shard.mu
+}
 
+// maxShards bounds the memory that histograms take, and the time to merge
+// them.
+const maxShards = 16
+
+// shard is where some of the sessions count; few have one of their own.
+type shard struct {
 	mu    sync.Mutex
 	tally [2]*tally // reads, writes; guarded by mu
 	spare [2]*tally // the collector's
+}
+
+func newShard() *shard {
+	return &shard{tally: [2]*tally{newTally(), newTally()}, spare: [2]*tally{newTally(), newTally()}}
 }
 
 // slot issues one request after the other.
@@ -31,6 +45,7 @@ type slot struct {
 	place int64
 	gen   uint32
 	due   time.Duration // when the request was to be issued, since run.begin
+	now   time.Duration // when the last answer came, since run.begin
 	// turns counts the two who are done with a request: Submit has returned,
 	// Done was called. The second one goes on.
 	turns atomic.Int32
@@ -77,7 +92,10 @@ func (s *slot) prepare() bool {
 		r.leave()
 		return false
 	}
-	n := r.issued.Add(1) - 1
+	var n int64
+	if r.cfg.Count > 0 || r.cfg.Rate > 0 {
+		n = r.issued.Add(1) - 1
+	}
 	if r.cfg.Count > 0 && n >= r.cfg.Count || !s.pick() {
 		r.halt() // nothing is left to issue
 		r.leave()
@@ -93,13 +111,18 @@ func (s *slot) prepare() bool {
 			r.verify.fill(s.bufs[0], s.place, s.gen)
 		}
 	}
-	now := time.Since(r.begin)
-	if r.cfg.Rate == 0 {
-		s.due = now
+	switch {
+	case r.cfg.Rate == 0 && r.verify == nil && s.now > 0:
+		// The clock costs as much as all else that is done between an answer and
+		// the next request, which count as the latency of that.
+		s.due = s.now
+		return true
+	case r.cfg.Rate == 0:
+		s.due = time.Since(r.begin)
 		return true
 	}
 	s.due = time.Duration(float64(n) * 1e9 / r.cfg.Rate)
-	if s.due <= now {
+	if s.due <= time.Since(r.begin) {
 		return true
 	}
 	r.pace <- s // holds all slots
@@ -133,14 +156,16 @@ func (s *slot) pick() bool {
 
 // uniform returns a random number below n.
 func (s *slot) uniform(n int64) int64 {
-	// The bias of the remainder is below n in 2^64.
-	return int64(s.rng.Uint64() % uint64(n))
+	// The bias is below n in 2^64.
+	hi, _ := bits.Mul64(s.rng.Uint64(), uint64(n))
+	return int64(hi)
 }
 
 // finish counts an answer.
 func (s *slot) finish() {
 	r := s.job.run
-	ns := int64(time.Since(r.begin) - s.due)
+	s.now = time.Since(r.begin)
+	ns := int64(s.now - s.due)
 	err := s.req.Err
 	failed := err != nil
 	if v := r.verify; v != nil {
@@ -159,9 +184,13 @@ func (s *slot) finish() {
 	if s.write {
 		t = 1
 	}
-	s.job.mu.Lock()
-	s.job.tally[t].record(ns, r.cfg.Request, failed)
-	s.job.mu.Unlock()
+	j := s.job
+	j.shard.mu.Lock()
+	j.shard.tally[t].record(ns, r.cfg.Request, failed)
+	if !failed {
+		j.ios++
+	}
+	j.shard.mu.Unlock()
 	if failed {
 		r.fail(err)
 	}

@@ -72,7 +72,9 @@ The run waits up to 30 seconds for a path at its start, and up to a minute for
 requests that are not answered. The exit status is 1 if there was any error.
 
 -o json prints an object with "read" and "write", where the load has them:
-{"iops","mb_s","lat_us":{"p50","p99","p999","max"},"errors","cpu_s","seconds"}.
+{"iops","mb_s","lat_us":{"p50","p99","p999","max"},"errors","cpu_s","seconds"};
+of several sessions, their requests per second are in
+"per_session":{"slowest","median","fastest"}.
 `, cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0]) }))
 	p := c.Flags()
 	p.StringVar(&o.rw, "rw", string(bench.RandRead), "what to do: read, write or rw (sequential), randread, randwrite or randrw")
@@ -97,7 +99,7 @@ requests that are not answered. The exit status is 1 if there was any error.
 	p.BoolVar(&o.source.Raw, "raw", false, "plain sessions, without multipath")
 	p.BoolVar(&o.source.Discover, "discover", false, "use all portals of the target, not only those of the URLs")
 	p.StringVar(&o.source.Policy, "policy", "", "choice of path: service-time, queue-length, round-robin or failover")
-	p.StringVar(&o.source.Digests, "digests", "", "CRC32C of header, data or both (default: as the target wants it)")
+	p.StringVar(&o.source.Digests, "digests", "", "CRC32C of header, data, both or none (default: as the target wants it)")
 	p.StringVar(&o.source.Initiator, "initiator", benchInitiator, "iSCSI name to log in as")
 	p.StringVar(&o.user, "chap-user", "", "CHAP user to log in as, for URLs without one")
 	p.StringVar(&o.secretFile, "chap-secret-file", "", "file with that user's secret")

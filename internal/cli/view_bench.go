@@ -50,6 +50,9 @@ func (r *benchReport) people(w io.Writer) {
 		})
 	}
 	table(w, []string{"", "IOPS", "MB/s", "P50 µs", "P99 µs", "P99.9 µs", "MAX µs", "ERRORS", "CPU s"}, rows)
+	if p := r.Spread; p != nil {
+		fmt.Fprintf(w, "\nsessions: the slowest made %s requests a second, the median %s, the fastest %s\n", number(p.Slowest, 0), number(p.Median, 0), number(p.Fastest, 0))
+	}
 	if v := r.Verify; v != nil {
 		fmt.Fprintf(w, "\nverified: %d requests checked, %d of them read again at the end, %d wrong", v.Checked, v.ReadBack, v.Miscompares)
 		if v.Unknown > 0 {
