@@ -5,41 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"sango/test/harness"
 )
 
-// portals is a demo with two portals, behind a proxy each that can make trouble.
+// portals is a gateway with two portals, behind a proxy each that can make trouble.
 type portals struct {
-	sango   string
-	dir     string
-	demo    *harness.Demo
+	*gateway
 	proxies []*harness.Proxy
 }
 
-func startPortals(ctx context.Context, sango string, volumes ...string) (_ *portals, err error) {
-	dir, err := os.MkdirTemp("", "vm")
+func startPortals(ctx context.Context, sango string, volumes ...string) (*portals, error) {
+	g, err := startGateway(ctx, harness.DemoOptions{Binary: sango, Volumes: volumes})
 	if err != nil {
 		return nil, err
 	}
-	p := &portals{sango: sango, dir: dir}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.close())
-		}
-	}()
-	p.demo, err = harness.StartDemo(ctx, harness.DemoOptions{Binary: sango, Dir: dir, Volumes: volumes})
-	if err != nil {
-		return nil, err
-	}
-	for _, addr := range p.demo.Ready.Portals {
+	p := &portals{gateway: g}
+	for _, addr := range g.demo.Ready.Portals {
 		x, err := harness.NewProxy(addr)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, p.close())
 		}
 		p.proxies = append(p.proxies, x)
 	}
@@ -52,55 +39,28 @@ func (p *portals) addr(i int, host string) string {
 	return net.JoinHostPort(host, port)
 }
 
-func (p *portals) cli(ctx context.Context, args ...string) (string, error) {
-	return harness.Run(ctx, 2*time.Minute, p.sango, append(args, "--dir", p.demo.Dir())...)
-}
-
-// do does what the guest asks for: "cut 1" and so on, "grow VOLUME SIZE", and the death and return of the target.
+// do does what the guest asks for: "cut 1" and so on of a portal, and what every gateway does.
 func (p *portals) do(ctx context.Context, verb string, args []string) (string, error) {
-	switch {
-	case verb == "grow" && len(args) == 2:
-		return p.cli(ctx, "volume", "resize", args[0], "--size", args[1])
-	case verb == "kill" && len(args) == 0:
-		p.demo.Kill()
-		return "", nil
-	case verb == "start" && len(args) == 0:
-		d, err := p.demo.Restart(ctx)
-		if err == nil {
-			p.demo = d
-		}
-		return "", err
-	}
-	if len(args) != 1 {
-		return "", fmt.Errorf("the guest may not ask for %s %v", verb, args)
+	act := map[string]func(*harness.Proxy) error{
+		"cut":    func(x *harness.Proxy) error { x.Cut(); return nil },
+		"refuse": func(x *harness.Proxy) error { x.Refuse(); return nil },
+		"accept": (*harness.Proxy).Accept,
+	}[verb]
+	if act == nil || len(args) != 1 {
+		return p.gateway.do(ctx, verb, args)
 	}
 	i, err := strconv.Atoi(args[0])
 	if err != nil || i < 1 || i > len(p.proxies) {
 		return "", fmt.Errorf("there is no portal %s", args[0])
 	}
-	x := p.proxies[i-1]
-	switch verb {
-	case "cut":
-		x.Cut()
-	case "refuse":
-		x.Refuse()
-	case "accept":
-		return "", x.Accept()
-	default:
-		return "", fmt.Errorf("the guest may not ask for %s %v", verb, args)
-	}
-	return "", nil
+	return "", act(p.proxies[i-1])
 }
 
 func (p *portals) close() error {
 	for _, x := range p.proxies {
 		x.Close()
 	}
-	var err error
-	if p.demo != nil {
-		err = p.demo.Stop()
-	}
-	return errors.Join(err, os.RemoveAll(p.dir))
+	return p.gateway.close()
 }
 
 // preparePortals serves two volumes to the sango attach of the guest.

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"sango/test/harness"
 )
@@ -22,12 +20,8 @@ const (
 	mutualSecret = "gateway-secret16"
 )
 
-// target is the sango demo that the guest uses, with a target of its own for which the guest is a known host.
-type target struct {
-	sango string
-	dir   string
-	demo  *harness.Demo
-}
+// target is a gateway with a target of its own for which the guest is a known host.
+type target struct{ *gateway }
 
 const vmTarget = "iqn.2026-11.example:vm"
 
@@ -43,17 +37,7 @@ func freePort() (string, error) {
 	return port, err
 }
 
-func startTarget(ctx context.Context, sango string) (_ *target, err error) {
-	dir, err := os.MkdirTemp("", "vm")
-	if err != nil {
-		return nil, err
-	}
-	t := &target{sango: sango, dir: dir}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, t.close())
-		}
-	}()
+func startTarget(ctx context.Context, sango string) (*target, error) {
 	p1, err := freePort()
 	if err != nil {
 		return nil, err
@@ -62,8 +46,8 @@ func startTarget(ctx context.Context, sango string) (_ *target, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t.demo, err = harness.StartDemo(ctx, harness.DemoOptions{
-		Binary: sango, Dir: dir,
+	g, err := startGateway(ctx, harness.DemoOptions{
+		Binary:    sango,
 		Portals:   []string{"127.0.0.1:" + p1, "127.0.0.1:" + p2},
 		Advertise: []string{"10.0.2.2:" + p1, "10.0.3.2:" + p2},
 		Volumes:   []string{"files=512M", "data=512M,block=4096", "scratch=64M", "other=64M"},
@@ -71,11 +55,11 @@ func startTarget(ctx context.Context, sango string) (_ *target, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return t, t.configure(ctx)
-}
-
-func (t *target) cli(ctx context.Context, args ...string) (string, error) {
-	return harness.Run(ctx, time.Minute, t.sango, append(args, "--dir", t.demo.Dir())...)
+	t := &target{g}
+	if err := t.configure(ctx); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
 }
 
 // env is what the guest's scenario has to know.
@@ -96,33 +80,6 @@ func (t *target) env() []string {
 		"CHAP_SECRET_IN=" + mutualSecret,
 		"GROWN=768M",
 	}
-}
-
-// do is what the guest may ask for.
-func (t *target) do(ctx context.Context, verb string, args []string) (string, error) {
-	switch {
-	case verb == "kill" && len(args) == 0:
-		t.demo.Kill()
-		return "", nil
-	case verb == "start" && len(args) == 0:
-		d, err := t.demo.Restart(ctx)
-		if err != nil {
-			return "", err
-		}
-		t.demo = d
-		return "", nil
-	case verb == "grow" && len(args) == 2:
-		return t.cli(ctx, "volume", "resize", args[0], "--size", args[1])
-	}
-	return "", fmt.Errorf("the guest may not ask for %s %v", verb, args)
-}
-
-func (t *target) close() error {
-	var err error
-	if t.demo != nil {
-		err = t.demo.Stop()
-	}
-	return errors.Join(err, os.RemoveAll(t.dir))
 }
 
 // configure makes the target, and the host that may use it with CHAP in both directions.
