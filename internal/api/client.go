@@ -16,6 +16,7 @@ type Client struct {
 	sangov1connect.TargetServiceClient
 	sangov1connect.HostServiceClient
 	sangov1connect.GatewayServiceClient
+	sangov1connect.ClusterServiceClient
 
 	http *http.Client
 }
@@ -36,6 +37,7 @@ func NewClient(dir string) *Client {
 		TargetServiceClient:  sangov1connect.NewTargetServiceClient(h, base, opt),
 		HostServiceClient:    sangov1connect.NewHostServiceClient(h, base, opt),
 		GatewayServiceClient: sangov1connect.NewGatewayServiceClient(h, base, opt),
+		ClusterServiceClient: sangov1connect.NewClusterServiceClient(h, base, opt),
 		http:                 h,
 	}
 }

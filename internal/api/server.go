@@ -28,14 +28,23 @@ type Server struct {
 // take hours and can be repeated.
 const shutdownGrace = 2 * time.Second
 
+func handlerOptions() connect.HandlerOption {
+	return connect.WithHandlerOptions(connect.WithInterceptors(toWireErrors{}), connect.WithReadMaxBytes(maxMessage))
+}
+
 // NewServer returns a server for n.
 func NewServer(n Node) *Server {
-	opt := connect.WithHandlerOptions(connect.WithInterceptors(toWireErrors{}), connect.WithReadMaxBytes(maxMessage))
+	opt := handlerOptions()
 	mux := http.NewServeMux()
 	mux.Handle(sangov1connect.NewVolumeServiceHandler(volumeService{n}, opt))
 	mux.Handle(sangov1connect.NewTargetServiceHandler(targetService{n}, opt))
 	mux.Handle(sangov1connect.NewHostServiceHandler(hostService{n}, opt))
 	mux.Handle(sangov1connect.NewGatewayServiceHandler(gatewayService{n}, opt))
+	mux.Handle(sangov1connect.NewClusterServiceHandler(clusterService{n.Meta()}, opt))
+	return newServer(mux)
+}
+
+func newServer(mux *http.ServeMux) *Server {
 	ctx, cut := context.WithCancel(context.Background())
 	s := &Server{cut: cut}
 	s.http = http.Server{

@@ -11,13 +11,17 @@ import (
 
 	v1 "sango/internal/api/gen/sango/v1"
 	"sango/internal/gateway"
+	"sango/internal/meta"
 )
 
 func (a *app) gatewayCommand() *cobra.Command {
 	return noun("gateway", "Run a node, and see which there are", a.gatewayRunCommand(), a.gatewayListCommand(), a.gatewayShowCommand())
 }
 
-type gatewayRunOptions struct{ config string }
+type gatewayRunOptions struct {
+	config string
+	etcd   []string
+}
 
 func (a *app) gatewayRunCommand() *cobra.Command {
 	o := &gatewayRunOptions{}
@@ -56,10 +60,14 @@ Run one node until it is terminated. The configuration is YAML or JSON:
     immediate_data: true
     initial_r2t: false        # true: no unsolicited data but immediate data
     discovery_chap: false     # true: no discovery without CHAP
+`+clusterConfig+`
+Without cluster and etcd the metadata is in the directory, and opens no port.
+One gateway serves the volumes of one metadata as yet; a second one is refused.
 
 SIGTERM asks initiators to log out, and ends it within 10 seconds.
 --dir and $SANGO_DIR do not replace the directory of the file.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) })
 	c.Flags().StringVar(&o.config, "config", "", "configuration file")
+	c.Flags().StringSliceVar(&o.etcd, "etcd", nil, "keep the metadata in the etcd at `URL[,URL]`, in place of the file's endpoints")
 	return c
 }
 
@@ -70,6 +78,12 @@ func (o *gatewayRunOptions) run(ctx context.Context, a *app) error {
 	cfg, level, err := gateway.ReadConfig(o.config)
 	if err != nil {
 		return err
+	}
+	if len(o.etcd) > 0 {
+		if cfg.Meta.External == nil {
+			cfg.Meta.External = &meta.External{}
+		}
+		cfg.Meta.External.Endpoints = o.etcd
 	}
 	cfg.Version, cfg.Log = a.version, a.logger(level)
 	nothing := func(context.Context, *gateway.Node) error { return nil }

@@ -114,7 +114,7 @@ other commands manage the node whose directory --dir or $SANGO_DIR names.`) + "\
 	p.StringVar(&a.server, "server", "", "a node on the network (default $SANGO_SERVER); not served yet")
 	p.StringVar(&a.token, "token", "", "what --server lets in (default $SANGO_TOKEN); not served yet")
 	root.AddCommand(
-		a.demoCommand(), a.gatewayCommand(), a.volumeCommand(), a.targetCommand(), a.hostCommand(),
+		a.demoCommand(), a.gatewayCommand(), a.volumeCommand(), a.targetCommand(), a.hostCommand(), a.clusterCommand(),
 		a.attachCommand(), a.detachCommand(), a.pathsCommand(), a.benchCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root

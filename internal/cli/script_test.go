@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -36,6 +37,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"appears": appears, "status": exitIs, "getjson": getJSON, "golden": golden, "samebytes": sameBytes, "random": random, "terminate": terminate,
+			"freeports": freePorts, "expand": expand,
 		},
 	})
 }
@@ -62,6 +64,23 @@ func appears(ts *testscript.TestScript, _ bool, args []string) {
 		case <-deadline:
 			ts.Fatalf("%s does not appear", args[0])
 		}
+	}
+}
+
+// freeports VARIABLE...: put addresses whose ports are free into the environment.
+func freePorts(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close()
+		ts.Setenv(name, l.Addr().String())
+	}
+}
+
+// expand FILE...: put values of the environment into files, for $VARIABLE.
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(os.Expand(ts.ReadFile(name), ts.Getenv)), 0o600))
 	}
 }
 

@@ -37,20 +37,38 @@ func (a *app) logger(level slog.Level) *slog.Logger {
 // it fails. ready is called when it can be managed, before initiators are let
 // in; serving when they are.
 func serve(ctx context.Context, cfg gateway.Config, ready, serving func(context.Context, *gateway.Node) error) error {
+	return keep(ctx, cfg, func(ctx context.Context) (running, error) {
+		n, err := gateway.Open(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		if err = ready(ctx, n); err == nil {
+			n.Serve()
+			err = serving(ctx, n)
+		}
+		return n, err
+	})
+}
+
+// running is a node of any kind.
+type running interface {
+	Failed() <-chan error
+	Stop(ctx context.Context) error
+}
+
+// keep runs what open starts until a signal tells it to stop, ctx is done, or a
+// part of it fails. What open returns with an error is stopped too.
+func keep(ctx context.Context, cfg gateway.Config, open func(context.Context) (running, error)) error {
 	startCtx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	e := &ending{cfg: cfg, cancel: cancel, told: make(chan struct{}), stopping: make(chan struct{}), done: make(chan struct{})}
 	e.start(ctx)
 	defer e.wait()
-	n, err := gateway.Open(startCtx, cfg)
-	if err != nil {
-		return e.whileStarting(err)
+	n, err := open(startCtx)
+	if err = e.whileStarting(err); n == nil {
+		return err
 	}
-	if err = ready(startCtx, n); err == nil {
-		n.Serve()
-		err = serving(startCtx, n)
-	}
-	if err = e.whileStarting(err); err == nil {
+	if err == nil {
 		select {
 		case <-e.told:
 		case err = <-n.Failed():

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"sango/internal/block/layered"
-	"sango/internal/meta"
 	"sango/internal/san"
 )
 
@@ -43,7 +42,7 @@ func Check(ctx context.Context, cfg Config, names []string, told func(done, tota
 		return nil, fmt.Errorf("a check needs the volumes for itself: %w", err)
 	}
 	defer lock.Release()
-	m, err := meta.Open(ctx, filepath.Join(cfg.Dir, metaName), meta.Options{Log: cfg.Log})
+	m, err := openSaved(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/knadh/koanf/v2"
 	"sigs.k8s.io/yaml"
 
+	"sango/internal/meta"
 	"sango/internal/san"
 	"sango/internal/target"
 )
@@ -28,6 +29,7 @@ type Config struct {
 	Demo    bool     // it is a demo, and refuses the directory of another gateway
 	Log     *slog.Logger
 	Limits  Limits
+	Meta    meta.Options  // where the metadata is kept; its Log is not looked at
 	ISCSI   target.Config // zero fields are its defaults; those that Limits has too are taken from there
 }
 
@@ -75,7 +77,9 @@ type fileConfig struct {
 		Background       string `koanf:"background"`
 		MemVolume        string `koanf:"mem_volume"`
 	} `koanf:"limits"`
-	ISCSI fileISCSI `koanf:"iscsi"`
+	ISCSI   fileISCSI    `koanf:"iscsi"`
+	Cluster *fileCluster `koanf:"cluster"`
+	Etcd    *fileEtcd    `koanf:"etcd"`
 }
 
 // limits reads the limits of the file.
@@ -133,10 +137,42 @@ func (f *fileConfig) limits() (l Limits, err error) {
 //	  immediate_data: true
 //	  initial_r2t: false       # true: no unsolicited data but immediate data
 //	  discovery_chap: false    # true: no discovery without CHAP
+//	cluster:                   # the metadata is one member of a cluster; else it is alone in dir
+//	  peer: 10.0.0.1:2380      # that the other members reach
+//	  client: 10.0.0.1:2379    # for nodes that keep no member; may be left out
+//	  members: [gw1=10.0.0.1:2380, gw2=10.0.0.2:2380, gw3=10.0.0.3:2380] # at the first start
+//	  join: true               # 'sango cluster add' on another node made room for it
+//	  ca: ca.pem               # with cert and key: members show each other certificates
+//	  cert: gw1.pem
+//	  key: gw1.key
+//	  insecure: false          # true: no certificates beyond loopback
+//	  tick: 20ms               # between heartbeats of members
+//	  election: 200ms          # silence of the leader after which another is elected
+//	etcd:                      # the metadata is in an etcd that others run
+//	  endpoints: [https://10.0.0.9:2379]
+//	  ca: ca.pem               # and cert, key where it asks for them
+//	  user: sango              # with password_file, where it asks for them
+//	  password_file: etcd.password
+//	  insecure: false          # true: http beyond loopback
 //
 // It returns the configuration and the level of the log. Unknown settings are
 // errors.
 func ReadConfig(path string) (Config, slog.Level, error) {
+	return readConfigFile(path, (*Config).check)
+}
+
+// ReadWitnessConfig is ReadConfig for a witness, which has no portals.
+func ReadWitnessConfig(path string) (Config, slog.Level, error) {
+	return readConfigFile(path, (*Config).checkWitness)
+}
+
+// ReadNodeConfig is ReadConfig for commands to which it does not matter what
+// kind of node it is.
+func ReadNodeConfig(path string) (Config, slog.Level, error) {
+	return readConfigFile(path, (*Config).checkNode)
+}
+
+func readConfigFile(path string, check func(*Config) error) (Config, slog.Level, error) {
 	var level slog.Level
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -168,7 +204,10 @@ func ReadConfig(path string) (Config, slog.Level, error) {
 		c.ISCSI, err = f.ISCSI.config()
 	}
 	if err == nil {
-		err = c.check()
+		c.Meta, err = f.metadata()
+	}
+	if err == nil {
+		err = check(&c)
 	}
 	if err != nil {
 		return Config{}, level, fmt.Errorf("configuration %s: %w", path, err)
@@ -206,13 +245,10 @@ func (r rawYAML) Read() (map[string]any, error) {
 	return m, yaml.UnmarshalStrict(r, &m)
 }
 
-// check completes the configuration and says what is wrong with it.
-func (c *Config) check() error {
+// checkNode completes what every node has, and says what is wrong with it.
+func (c *Config) checkNode() error {
 	if err := san.CheckName("gateway", c.Name); err != nil {
 		return err
-	}
-	if len(c.Portals) == 0 {
-		return san.Errorf(san.ErrInvalid, "no portal is given; say where to listen, such as 127.0.0.1:3260")
 	}
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
@@ -221,6 +257,17 @@ func (c *Config) check() error {
 	c.Dir = dir
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	return c.Meta.Check()
+}
+
+// check completes the configuration and says what is wrong with it.
+func (c *Config) check() error {
+	if err := c.checkNode(); err != nil {
+		return err
+	}
+	if len(c.Portals) == 0 {
+		return san.Errorf(san.ErrInvalid, "no portal is given; say where to listen, such as 127.0.0.1:3260")
 	}
 	if err := c.checkISCSI(); err != nil {
 		return err

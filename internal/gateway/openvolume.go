@@ -10,7 +10,6 @@ import (
 
 	"sango/internal/block"
 	"sango/internal/block/layered"
-	"sango/internal/meta"
 	"sango/internal/san"
 )
 
@@ -45,7 +44,7 @@ func OpenVolume(ctx context.Context, cfg Config, name string, readOnly bool) (bl
 
 // findVolume looks a volume up in the metadata.
 func findVolume(ctx context.Context, cfg Config, name string) (*san.Volume, error) {
-	m, err := meta.Open(ctx, filepath.Join(cfg.Dir, metaName), meta.Options{Log: cfg.Log})
+	m, err := openSaved(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

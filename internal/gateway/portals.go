@@ -55,8 +55,10 @@ func (n *Node) unbind() {
 // register writes what the node serves on into the metadata, and learns the
 // ids of its portals.
 func (n *Node) register(ctx context.Context) error {
-	return n.meta.Update(ctx, func(tx *meta.Tx) error {
-		g := &meta.Gateway{Name: n.cfg.Name, Started: n.started}
+	return n.meta.Ensure(ctx, func(tx *meta.Tx) error {
+		g := &meta.Gateway{
+			Name: n.cfg.Name, Started: n.started, Version: n.cfg.Version, Incarnation: n.claimed.Incarnation, State: meta.GatewayServing,
+		}
 		for i, p := range n.cfg.Portals {
 			listen := n.listeners[i].Addr().String()
 			advertise := p.Advertise
@@ -64,17 +66,6 @@ func (n *Node) register(ctx context.Context) error {
 				advertise = listen
 			}
 			g.Portals = append(g.Portals, meta.Portal{Name: p.Name, Listen: listen, Advertise: advertise})
-		}
-		// This node is alone: what another name registered is a former life of it,
-		// and its portals must not be advertised.
-		others, err := tx.Gateways()
-		if err != nil {
-			return err
-		}
-		for _, o := range others {
-			if o.Name != g.Name {
-				tx.RemoveGateway(o.Name)
-			}
 		}
 		if err := tx.Register(g); err != nil {
 			return err

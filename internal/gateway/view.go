@@ -93,6 +93,7 @@ func (v *view) replace(snap *meta.Snapshot) {
 	}
 	d.access, d.gateways = true, true
 	v.mu.Unlock()
+	v.n.checkClaim(snap.Claim)
 	v.effect(d, snap.Revision)
 }
 
@@ -177,6 +178,8 @@ func (v *view) note(c meta.Change, d *dirty) {
 		} else {
 			v.groups[c.Gateway] = c.GatewayInfo
 		}
+	case c.Claimed:
+		v.n.checkClaim(c.Claim)
 	}
 }
 

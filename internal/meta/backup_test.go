@@ -67,7 +67,10 @@ func backupAndRestore(t *testing.T, s, s2 *Store) {
 		if o == nil || o.Epoch != 7+epochLeap {
 			t.Errorf("owner = %+v", o)
 		}
-		after.Revision, after.Owners = before.Revision, before.Owners
+		if after.Claim != nil {
+			t.Errorf("the claim was restored: %+v", after.Claim)
+		}
+		after.Revision, after.Owners, after.Claim = before.Revision, before.Owners, before.Claim
 		if d := cmp.Diff(before, after); d != "" {
 			t.Errorf("after the restore (-before +after):\n%s", d)
 		}

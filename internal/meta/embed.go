@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -111,6 +112,9 @@ func ready(ctx context.Context, e *embed.Etcd, o Options) error {
 			}
 			return fmt.Errorf("not ready: %w", ctx.Err())
 		case <-e.Server.StopNotify():
+			if o.Member != nil {
+				return san.Errorf(san.ErrRefused, "metadata member %s stopped at its start: it was removed from the cluster, as 'sango cluster members' on another node tells, and to come back it has to be added and to start in a new directory; or its disk failed, as the log tells", o.Member.Name)
+			}
 			return errors.New("etcd stopped during its start; the log says why")
 		}
 	}
@@ -158,12 +162,21 @@ func (c *slogCore) With(f []zapcore.Field) zapcore.Core {
 	return &slogCore{log: c.log, fields: append(c.fields[:len(c.fields):len(c.fields)], f...)}
 }
 
-// needless is what etcd complains of at every start, although it listens on no
-// port at all.
-const needless = "Running http and grpc server on single port"
+// needless is what etcd complains of although nothing is wrong: that it has
+// ports, or does not; that its listeners end when it is told to end; what the
+// caller gets as an error, and tries again.
+var needless = []string{
+	"Running http and grpc server on single port",
+	"setting up serving from embedded etcd failed",
+	"rejecting promote learner",
+	"Validation on configuration change failed",
+	"failed to update storage version",
+	"rejecting member add request",
+	"rejecting member remove request",
+}
 
 func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) && !strings.HasPrefix(e.Message, needless) {
+	if c.Enabled(e.Level) && !slices.ContainsFunc(needless, func(p string) bool { return strings.HasPrefix(e.Message, p) }) {
 		return ce.AddCore(e, c)
 	}
 	return ce

@@ -23,6 +23,15 @@ type Gateway struct {
 	Reason       string       `json:"reason,omitempty"` // of the state, for people
 }
 
+// reads returns the newest version of the layout that the gateway reads. One
+// that does not say is of the first.
+func (g *Gateway) reads() int {
+	if g.Schema == 0 {
+		return 1
+	}
+	return g.Schema
+}
+
 // GatewayState is what the cluster thinks of a gateway.
 type GatewayState string
 
@@ -65,6 +74,11 @@ func (tx *Tx) Register(g *Gateway) error {
 	}
 	if g.Schema == 0 {
 		g.Schema = tx.s.schemas.newest
+	}
+	if now, err := tx.schema(); err != nil {
+		return err
+	} else if g.reads() < now {
+		return san.Errorf(san.ErrRefused, "gateway %s reads schema versions up to %d, and the metadata has %d by now: start the newer sango", g.Name, g.reads(), now)
 	}
 	if g.Incarnation == 0 {
 		if g.Incarnation, err = tx.next(incarnations, math.MaxInt64); err != nil {

@@ -14,6 +14,7 @@ type Snapshot struct {
 	Hosts    map[string]*san.Host
 	Gateways map[string]*Gateway
 	Owners   map[san.UUID]*Owner // of the volumes that have had one
+	Claim    *Claim              // nil: nobody serves yet
 }
 
 // Load reads everything at one revision.
@@ -60,6 +61,9 @@ func (tx *Tx) snapshot() (*Snapshot, error) {
 		snap.Gateways[g.Name] = g
 	}
 	if snap.Owners, err = tx.Owners(); err != nil {
+		return nil, err
+	}
+	if snap.Claim, err = tx.Claimed(); err != nil {
 		return nil, err
 	}
 	snap.Revision = tx.rev

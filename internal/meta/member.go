@@ -86,6 +86,28 @@ func (m *Member) settle(ctx context.Context, s *etcdserver.EtcdServer, cli *clie
 	}
 }
 
+// leaveTime bounds the search for another leader when a leader ends: without a
+// majority there is none.
+const leaveTime = time.Second
+
+// leave ends the server of a member, which hands the lead on if it has it.
+func (s *Store) leave() {
+	srv := s.etcd.Server
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	if srv.Leader() == srv.MemberID() {
+		for _, m := range srv.Cluster().Members() {
+			if m.ID == srv.MemberID() || m.IsLearner || !answers(ctx, address(m.PeerURLs)) {
+				continue
+			}
+			if err := srv.MoveLeader(ctx, uint64(srv.MemberID()), uint64(m.ID)); err == nil {
+				break
+			}
+		}
+	}
+	srv.HardStop()
+}
+
 // promoteAgain is the wait before a member asks again whether it has caught up.
 const promoteAgain = 100 * time.Millisecond
 

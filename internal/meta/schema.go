@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -45,15 +46,15 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		} else if half {
 			return san.Errorf(san.ErrRefused, "the metadata is half restored from a backup: run 'sango cluster restore' again")
 		}
-		v, err := tx.schema()
-		if err == nil && v == 0 {
-			return tx.put("schema", s.schemas.newest)
+		_, err := tx.schema()
+		if found, herr := tx.has("schema"); err != nil || found || herr != nil {
+			return errors.Join(err, herr)
 		}
-		return err
+		return tx.put("schema", s.schemas.newest)
 	})
 }
 
-// schema returns the version of the store, 0 for an empty one. ErrRefused:
+// schema returns the version of the store, 0 for one that is empty. ErrRefused:
 // this program does not know it.
 func (tx *Tx) schema() (int, error) {
 	var v int
@@ -99,7 +100,7 @@ func (s *Store) Upgrade(ctx context.Context, self string) (waitsFor []string, er
 				return err
 			}
 			for _, g := range gateways {
-				if g.Name != self && g.State != GatewayDead && max(g.Schema, 1) <= from {
+				if g.Name != self && g.State != GatewayDead && g.reads() <= from {
 					waitsFor = append(waitsFor, g.Name)
 				}
 			}

@@ -77,6 +77,9 @@ func (s *Store) Close() {
 	if err := s.cli.Close(); err != nil && !errors.Is(err, context.Canceled) {
 		s.log.Warn("metadata client did not close cleanly", "error", err)
 	}
+	if s.opts.Member != nil {
+		s.leave()
+	}
 	if s.etcd != nil {
 		s.etcd.Close()
 	}
