@@ -27,11 +27,7 @@ type tcpSocket struct {
 	shares  bool // has turns
 	turn    turn
 
-	writeFn   func(fd uintptr) bool
-	writeVec  []unix.Iovec
-	writeWait bool
-	writeN    int
-	writeErr  error
+	out *vecio.Writer
 }
 
 // newTCPSocket returns the socket of a connection over TCP, nil for another.
@@ -45,8 +41,8 @@ func newTCPSocket(c net.Conn) *tcpSocket {
 		return nil
 	}
 	_ = tcp.SetNoDelay(true)
-	s := &tcpSocket{tcp: tcp, raw: raw}
-	s.readFn, s.writeFn = s.readOnce, s.writeOnce
+	s := &tcpSocket{tcp: tcp, raw: raw, out: vecio.NewWriter(raw)}
+	s.readFn = s.readOnce
 	return s
 }
 
@@ -95,26 +91,4 @@ func (s *tcpSocket) readOnce(fd uintptr) bool {
 	return true
 }
 
-func (s *tcpSocket) write(src [][]byte, wait bool) (int, error) {
-	s.writeVec, _ = vecio.Append(s.writeVec[:0], src)
-	s.writeN, s.writeErr, s.writeWait = 0, nil, wait
-	err := s.raw.Write(s.writeFn)
-	if err == nil {
-		err = s.writeErr
-	}
-	clear(s.writeVec)
-	return s.writeN, err
-}
-
-func (s *tcpSocket) writeOnce(fd uintptr) bool {
-	n, errno := vecio.Write(fd, s.writeVec)
-	switch errno {
-	case 0:
-		s.writeN = n
-	case unix.EAGAIN:
-		return !s.writeWait
-	default:
-		s.writeErr = os.NewSyscallError("writev", errno)
-	}
-	return true
-}
+func (s *tcpSocket) write(src [][]byte, wait bool) (int, error) { return s.out.Write(src, wait) }

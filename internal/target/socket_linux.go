@@ -34,11 +34,7 @@ type socket struct {
 	turn      turn
 
 	// Write half.
-	writeFn   func(fd uintptr) bool
-	writeVec  []unix.Iovec
-	writeWait bool
-	writeN    int
-	writeErr  error
+	out *vecio.Writer
 }
 
 func newSocket(c *net.TCPConn, t *turns) (*socket, error) {
@@ -46,9 +42,9 @@ func newSocket(c *net.TCPConn, t *turns) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection from %v: %w", c.RemoteAddr(), err)
 	}
-	s := &socket{tcp: c, raw: raw, seenEmpty: time.Now()}
+	s := &socket{tcp: c, raw: raw, seenEmpty: time.Now(), out: vecio.NewWriter(raw)}
 	s.turn = turn{of: t, waits: true}
-	s.readFn, s.writeFn = s.readOnce, s.writeOnce
+	s.readFn = s.readOnce
 	// A peer that vanished while nothing is under way on a discovery session
 	// is noticed by the kernel; normal sessions are pinged.
 	keep := net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
@@ -148,29 +144,7 @@ func (s *socket) wait() bool {
 
 // write writes from src. With wait it blocks until the socket has taken
 // something; without, it returns 0, nil when the socket takes nothing.
-func (s *socket) write(src [][]byte, wait bool) (int, error) {
-	s.writeVec, _ = vecio.Append(s.writeVec[:0], src)
-	s.writeN, s.writeErr, s.writeWait = 0, nil, wait
-	err := s.raw.Write(s.writeFn)
-	if err == nil {
-		err = s.writeErr
-	}
-	clear(s.writeVec)
-	return s.writeN, err
-}
-
-func (s *socket) writeOnce(fd uintptr) bool {
-	n, errno := vecio.Write(fd, s.writeVec)
-	switch errno {
-	case 0:
-		s.writeN = n
-	case unix.EAGAIN:
-		return !s.writeWait
-	default:
-		s.writeErr = os.NewSyscallError("writev", errno)
-	}
-	return true
-}
+func (s *socket) write(src [][]byte, wait bool) (int, error) { return s.out.Write(src, wait) }
 
 // hungUp reports whether the connection is known to be broken or closed by
 // the peer, although bytes may still be there to read: the kernel delivers
