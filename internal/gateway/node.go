@@ -30,13 +30,13 @@ type Node struct {
 	server    *target.Server
 	api       *api.Server
 	gateway   *meta.Gateway
-	claimed   *meta.Claim
 	clock     clockWatch
 	boots     boots
 	started   time.Time
 	draining  atomic.Bool
 	merging   sync.Map // san.UUID → name of the snapshot that was deleted last
 
+	lean    *lean              // until it serves
 	cancel  context.CancelFunc // ends what runs until Stop
 	running sync.WaitGroup
 	failed  chan error // what ended without being asked to
@@ -58,8 +58,10 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.view = newView(n)
 	var undo []func()
+	n.lean = newLean()
 	defer func() {
 		if err != nil {
+			n.lean.end()
 			for i := len(undo) - 1; i >= 0; i-- {
 				undo[i]()
 			}
@@ -73,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, n.unbind)
-	if n.meta, err = meta.Open(ctx, filepath.Join(cfg.Dir, metaName), cfg.metaOptions()); err != nil {
+	if n.meta, err = meta.Open(ctx, filepath.Join(cfg.Dir, metaName), meta.Options{Log: cfg.Log}); err != nil {
 		return nil, err
 	}
 	undo = append(undo, n.meta.Close)
@@ -81,9 +83,6 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		if err = n.checkDemo(ctx); err != nil {
 			return nil, err
 		}
-	}
-	if err = n.claim(ctx); err != nil {
-		return nil, err
 	}
 	if n.disks, err = openDisks(&n.cfg); err != nil {
 		return nil, err
@@ -102,7 +101,11 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.view.early, err = n.meta.Units(ctx); err != nil {
+		return nil, err
+	}
 	n.view.replace(snap)
+	n.view.early = nil
 	undo = append(undo, n.view.close)
 	l, err := api.Listen(cfg.Dir)
 	if err != nil {
@@ -113,7 +116,6 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n.cancel = cancel
 	n.goes("management", func() error { return n.api.Serve(l) })
 	n.goes("metadata", func() error { return n.view.follow(run, n.meta, snap.Revision) })
-	n.goes("metadata", func() error { return n.meta.Wait(run) })
 	n.running.Go(func() { n.clock.run(run) })
 	return n, nil
 }
@@ -137,6 +139,7 @@ func (n *Node) Serve() {
 		p := n.gateway.Portals[i]
 		n.goes("portal "+p.Listen, func() error { return n.server.Serve(l, p.TPG) })
 	}
+	n.running.Go(n.lean.end)
 }
 
 // Failed tells when a part of the node has ended without being asked to.
@@ -161,6 +164,7 @@ func (n *Node) Sync(ctx context.Context) error {
 // not, everything is flushed and closed. When ctx is done before that, what is
 // left is cut off; nothing acknowledged is lost either way.
 func (n *Node) Stop(ctx context.Context) error {
+	n.lean.end()
 	n.draining.Store(true)
 	var errs []error
 	n.drain(ctx)

@@ -20,6 +20,7 @@ type view struct {
 
 	// still is held while changes are put into effect.
 	still sync.Mutex
+	early *meta.Units // what units kept before the start; nil once that is over
 
 	mu       sync.RWMutex // guards what follows
 	revision int64        // everything up to it is in effect
@@ -93,7 +94,6 @@ func (v *view) replace(snap *meta.Snapshot) {
 	}
 	d.access, d.gateways = true, true
 	v.mu.Unlock()
-	v.n.checkClaim(snap.Claim)
 	v.effect(d, snap.Revision)
 }
 
@@ -178,8 +178,6 @@ func (v *view) note(c meta.Change, d *dirty) {
 		} else {
 			v.groups[c.Gateway] = c.GatewayInfo
 		}
-	case c.Claimed:
-		v.n.checkClaim(c.Claim)
 	}
 }
 
@@ -258,7 +256,7 @@ func (v *view) unit(id san.UUID) (*lun.Unit, error) {
 		return nil, san.Errorf(san.ErrNotFound, "the volume %s has no record", id)
 	}
 	dev := v.n.disks.device(vol)
-	made, err := lun.NewUnit(*vol, dev, v.n.meta.Unit(id), lun.UnitOptions{
+	made, err := lun.NewUnit(*vol, dev, v.state(id), lun.UnitOptions{
 		Logger: v.n.cfg.Log, Background: v.n.cfg.Limits.Background, Boot: v.n.boots.of(vol),
 	})
 	if err != nil {
@@ -268,6 +266,14 @@ func (v *view) unit(id san.UUID) (*lun.Unit, error) {
 	v.units[id] = &unit{unit: made, dev: dev}
 	v.mu.Unlock()
 	return made, nil
+}
+
+// state returns what the unit of a volume keeps.
+func (v *view) state(id san.UUID) *meta.UnitState {
+	if v.early != nil {
+		return v.early.Unit(id)
+	}
+	return v.n.meta.Unit(id)
 }
 
 // closeUnused closes the units that no LUN maps any more.

@@ -20,7 +20,9 @@ type UnitState struct {
 
 	mu    sync.Mutex       // guards what follows, and makes changes one at a time
 	seen  map[string]int64 // name → mod revision, 0: absent
-	owner int64            // revision of the owner record that allows changes; 0: none is asked for
+	early bool             // nothing was saved yet, and kept is all there was before
+	kept  map[string]keptState
+	owner int64 // revision of the owner record that allows changes; 0: none is asked for
 }
 
 // Unit returns the state of a volume's unit.
@@ -47,6 +49,10 @@ func (u *UnitState) Load(name string) ([]byte, error) {
 }
 
 func (u *UnitState) load(name string) ([]byte, error) {
+	if k, ok := u.first(name); ok {
+		u.seen[name] = k.rev
+		return k.value, nil
+	}
 	resp, err := u.s.read(context.Background(), u.key(name))
 	if err != nil {
 		return nil, err
@@ -71,6 +77,7 @@ func (u *UnitState) Save(name string, b []byte) error {
 			return err
 		}
 	}
+	u.early, u.kept = false, nil
 	op := clientv3.OpPut(u.key(name), string(b))
 	if b == nil {
 		if u.seen[name] == 0 {
