@@ -30,6 +30,7 @@ type Node struct {
 	server    *target.Server
 	api       *api.Server
 	gateway   *meta.Gateway
+	claimed   *meta.Claim
 	clock     clockWatch
 	boots     boots
 	started   time.Time
@@ -75,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, n.unbind)
-	if n.meta, err = meta.Open(ctx, filepath.Join(cfg.Dir, metaName), meta.Options{Log: cfg.Log}); err != nil {
+	if n.meta, err = meta.Open(ctx, filepath.Join(cfg.Dir, metaName), cfg.metaOptions()); err != nil {
 		return nil, err
 	}
 	undo = append(undo, n.meta.Close)
@@ -83,6 +84,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		if err = n.checkDemo(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err = n.claim(ctx); err != nil {
+		return nil, err
 	}
 	if n.disks, err = openDisks(&n.cfg); err != nil {
 		return nil, err
@@ -116,6 +120,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n.cancel = cancel
 	n.goes("management", func() error { return n.api.Serve(l) })
 	n.goes("metadata", func() error { return n.view.follow(run, n.meta, snap.Revision) })
+	n.goes("metadata", func() error { return n.meta.Wait(run) })
 	n.running.Go(func() { n.clock.run(run) })
 	return n, nil
 }

@@ -94,6 +94,7 @@ func (v *view) replace(snap *meta.Snapshot) {
 	}
 	d.access, d.gateways = true, true
 	v.mu.Unlock()
+	v.n.checkClaim(snap.Claim)
 	v.effect(d, snap.Revision)
 }
 
@@ -178,6 +179,8 @@ func (v *view) note(c meta.Change, d *dirty) {
 		} else {
 			v.groups[c.Gateway] = c.GatewayInfo
 		}
+	case c.Claimed:
+		v.n.checkClaim(c.Claim)
 	}
 }
 
