@@ -1,6 +1,6 @@
 // Package blocktest is the contract suite of block.Device: every driver and
-// every layer passes it, and all devices run under block.Check. It has a device
-// too, for tests of what stands above one.
+// every layer passes it, and all devices run under block.Check. It has devices
+// too, for tests and benchmarks of what stands above one.
 package blocktest
 
 import (

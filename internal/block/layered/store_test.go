@@ -327,9 +327,9 @@ func TestLargeIndex(t *testing.T) {
 	must(t, d.Close())
 }
 
-// TestHotPathAllocates pins that reads and writes of a volume allocate
+// TestHotPathAllocatesNothing pins that reads and writes of a volume allocate
 // nothing.
-func TestHotPathAllocates(t *testing.T) {
+func TestHotPathAllocatesNothing(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	for _, snapshot := range []bool{false, true} {
 		id := san.NewUUID()
