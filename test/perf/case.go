@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -53,10 +54,16 @@ func versus(of, to int, m metric, bar, goal float64) claim {
 // absolute claims that the figure of a contender is bar or better.
 func absolute(of int, m metric, bar float64) claim { return claim{of: of, to: -1, metric: m, bar: bar} }
 
-// measure runs a load once.
-func (c *contender) measure(ctx context.Context, d time.Duration) (sample, error) {
+// measure runs a load once on the contender at. The servers of the others have nothing to do meanwhile.
+func (b *benchCase) measure(ctx context.Context, at int, d time.Duration) (sample, error) {
+	c := &b.contenders[at]
+	others := b.others(at)
+	idle, err := used(others)
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
 	var before time.Duration
-	var err error
 	if c.server != nil {
 		if before, err = c.server.cpu(); err != nil {
 			return nil, err
@@ -84,12 +91,43 @@ func (c *contender) measure(ctx context.Context, d time.Duration) (sample, error
 			return nil, err
 		}
 	}
+	if len(others) > 0 {
+		after, err := used(others)
+		if err != nil {
+			return nil, err
+		}
+		r.sample[othersCPU] = 100 * (after - idle).Seconds() / time.Since(begin).Seconds()
+	}
 	if c.settle != nil {
 		if err := c.settle(); err != nil {
 			return nil, err
 		}
 	}
 	return r.sample, nil
+}
+
+// others returns the servers besides that of the contender at.
+func (b *benchCase) others(at int) []*process {
+	var out []*process
+	for _, c := range b.contenders {
+		if c.server != nil && c.server != b.contenders[at].server && !slices.Contains(out, c.server) {
+			out = append(out, c.server)
+		}
+	}
+	return out
+}
+
+// used returns the processor time of servers so far.
+func used(servers []*process) (time.Duration, error) {
+	var sum time.Duration
+	for _, s := range servers {
+		t, err := s.cpu()
+		if err != nil {
+			return 0, err
+		}
+		sum += t
+	}
+	return sum, nil
 }
 
 // runCases runs each case once in each round. Who goes first changes from round to round: the second finds the
@@ -110,7 +148,7 @@ func (p *perf) runCases(ctx context.Context, cases []*benchCase) error {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				s, err := c.contenders[at].measure(ctx, p.time)
+				s, err := c.measure(ctx, at, p.time)
 				if err != nil {
 					return fmt.Errorf("%s: %w", c.id, err)
 				}

@@ -70,7 +70,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.rounds, "rounds", 5, "how often each load runs on each contender")
 	f.DurationVar(&o.time, "time", 3*time.Second, "of each run")
 	size := f.String("size", "1G", "of each volume")
-	f.StringVar(&o.out, "out", "", "directory for results.json, results.md and results.svg (default docs/bench, or with -short or -only a temporary one)")
+	f.StringVar(&o.out, "out", "", "directory for results.json, results.md and results.svg (default docs/bench, or with -short or -only .cache/perf)")
 	f.StringVar(&o.dir, "dir", "", "directory for the volumes (default: a temporary one)")
 	only := f.String("only", "", "run only the cases whose id matches this `regexp`")
 	f.BoolVar(&o.short, "short", false, "prove in about a minute that everything runs; the figures mean little")
@@ -112,8 +112,11 @@ func parse(args []string) (*options, error) {
 	case o.size < 16<<20 || o.size%(1<<20) != 0:
 		return fail(fmt.Errorf("-size %s; use whole MiB, 16M or more", *size))
 	}
-	if o.out == "" && !o.short && *only == "" {
+	if o.out == "" {
 		o.out = filepath.Join("docs", "bench")
+		if o.short || *only != "" { // that is no result to keep
+			o.out = filepath.Join(".cache", "perf")
+		}
 	}
 	return o, nil
 }

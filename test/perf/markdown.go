@@ -87,7 +87,7 @@ func judgedTable(b *strings.Builder, cases []*caseResult) {
 }
 
 // shown are the columns of figureTable.
-var shown = []metric{iops, mbs, p50, p99, serverCPU, clientCPU, peak, ready, rss, manageTime, fairness, idleRSS}
+var shown = []metric{iops, mbs, p50, p99, serverCPU, clientCPU, othersCPU, peak, ready, rss, manageTime, fairness, idleRSS}
 
 // figureTable writes the medians of all figures, and of the main one also the lowest and highest.
 func figureTable(b *strings.Builder, cases []*caseResult) {

@@ -23,6 +23,9 @@ const (
 	idleRSS   metric = "rss_kib_per_session"
 	ready     metric = "ready_s"
 	rss       metric = "rss_mib"
+	// othersCPU is the processor time that the servers of the other contenders took meanwhile, in percent of one processor:
+	// what is there and has nothing to do should not be in the way.
+	othersCPU metric = "other_servers_cpu_percent"
 	// manageTime is that of making a volume and deleting it.
 	manageTime metric = "manage_ms"
 )
@@ -37,6 +40,7 @@ var about = map[metric]struct {
 	serverCPU: {"server CPU s per million", 2, true}, clientCPU: {"client CPU s per million", 2, true},
 	peak: {"server peak MiB", 0, true}, fairness: {"slowest ÷ median session", 2, false},
 	idleRSS: {"KiB per idle session", 1, true}, ready: {"s until it serves", 2, true}, rss: {"MiB in memory", 0, true},
+	othersCPU:  {"% CPU of the other servers", 1, true},
 	manageTime: {"ms to make and delete a volume", 1, true},
 }
 

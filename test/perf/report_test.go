@@ -187,7 +187,7 @@ func TestFlags(t *testing.T) {
 	}
 	// What is short or partial does not replace the results of a whole run.
 	for _, args := range [][]string{{"-short"}, {"-only", "nbd"}} {
-		if o, err := parse(args); err != nil || o.out != "" {
+		if o, err := parse(args); err != nil || o.out != filepath.Join(".cache", "perf") {
 			t.Errorf("%q: %+v, %v", args, o, err)
 		}
 	}

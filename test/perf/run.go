@@ -80,12 +80,6 @@ func run(ctx context.Context, o *options) (err error) {
 
 // finish prints the tables and writes the files.
 func (p *perf) finish() error {
-	if p.out == "" {
-		var err error
-		if p.out, err = os.MkdirTemp("", "sango-bench"); err != nil {
-			return err
-		}
-	}
 	if err := p.report.write(p.out); err != nil {
 		return err
 	}

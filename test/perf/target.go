@@ -46,6 +46,7 @@ var targetLoads = []bars{
 // The same loads, as far as other clients can make them. QEMU's are sequential: only long ones have a bar.
 var (
 	perfLoads = []bars{
+		{load: load{pattern: "randread", request: 4 << 10, depth: 1}, bar: 1.2, goal: 1.8},
 		{load: load{pattern: "randread", request: 4 << 10, depth: 32}, bar: 3.0, goal: 3.8},
 		{load: load{pattern: "randread", request: 64 << 10, depth: 16}, bar: 1.5, goal: 1.9},
 	}
