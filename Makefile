@@ -91,6 +91,14 @@ nbd: ## nbdinfo, nbdcopy, qemu-img, qemu-io, fio and nbd-client against the NBD 
 tgt: ## our initiator against tgtd, a target that is not ours (as root)
 	$(GO) run ./test/tgt
 
+.PHONY: spin
+spin: ## the Promela models of ownership and of fences, checked by spin
+	$(GO) run ./test/spin
+
+.PHONY: etcd
+etcd: build ## a gateway whose metadata is in three etcd servers of their own, the leader killed
+	$(GO) run ./test/etcd -sango bin/sango
+
 .PHONY: crash
 crash: build ## kill -9 under verified load, ROUNDS (50) times
 	$(GO) run ./test/crash -sango bin/sango -rounds $(ROUNDS)
