@@ -1,7 +1,8 @@
 // Package meta is the typed store of everything that a Sango node or cluster
 // agrees on: volumes, targets, LUN maps, hosts, gateways, reservations, saved
-// mode pages and the counters that ids come from. It lives on etcd, here one
-// embedded member that opens no socket; no other package imports etcd.
+// mode pages and the counters that ids come from. It lives on etcd: one embedded
+// member that opens no socket, an embedded member of a cluster, or a cluster
+// that others run (Options). No other package imports etcd.
 //
 // Three ways in:
 //
@@ -10,11 +11,17 @@
 //     everything the function read. Where somebody else was first, it runs
 //     again on the new state. Nothing is ever written unguarded.
 //   - Load reads everything at one revision.
-//   - Watch reports every change after a revision, in order.
+//   - Watch reports every change after a revision, in order. Current is the
+//     linearizable read of the revision that a watch has to reach.
+//
+// Updates fail in three ways that callers tell apart, see errors.go. Ensure
+// repeats what may be made twice.
 //
 // Keys, below the prefix /sango/v1/ (values are JSON):
 //
 //	schema                      the version of this layout; a newer one is refused
+//	restoring                   a backup is being put back: the store does not open
+//	claim                       Claim: the one node that serves, guards all its changes
 //	volumes/UUID                san.Volume
 //	volume-names/NAME           UUID          unique names
 //	naa/HEX                     UUID          unique NAA designators
@@ -27,7 +34,15 @@
 //	hosts/NAME                  san.Host
 //	host-iqns/IQN               NAME          unique initiator names
 //	gateways/NAME               Gateway
+//	owners/UUID                 Owner: who executes the commands of a volume
 //	portals/GATEWAY/PORTAL      the tag of a portal, kept when the portal goes
 //	counters/NAME               uint64        last id handed out
 //	units/UUID/KIND             what a logical unit keeps: reservations, mode pages, sanitize
+//
+// Below /sango/live/, which only those read who need it:
+//
+//	alive/GATEWAY               the incarnation that may beat; gone: declared dead or removed
+//	heartbeats/GATEWAY          Heartbeat, guarded by alive
+//	suspicions/SUSPECT/BY       Suspicion, guarded by BY's alive
+//	coordinator                 Coordinator, under a lease; its create revision is the term
 package meta

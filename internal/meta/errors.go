@@ -26,6 +26,8 @@ const opTimeout = 15 * time.Second
 // transaction was sent, so that its outcome is unknown.
 func storeErr(err error, changing bool) error {
 	switch {
+	case errors.Is(err, rpctypes.ErrInvalidAuthToken): // before anything is changed; the next call gets another one
+		return san.Errorf(san.ErrUnavailable, "etcd wants this node to log in again (%v); try again", err)
 	case deniedErr(err):
 		return san.Errorf(san.ErrRefused, "etcd does not allow it (%v): give this node's user the rights to read and write keys below /sango/", err)
 	case changing:

@@ -81,7 +81,7 @@ type running struct {
 }
 
 // freeAddrs returns addresses whose ports were free a moment ago.
-func freeAddrs(t *testing.T, n int) []string {
+func freeAddrs(t testing.TB, n int) []string {
 	t.Helper()
 	var out []string
 	for range n {

@@ -13,7 +13,6 @@ import (
 // migration takes one host a transaction.
 func artificial() *schemas {
 	return &schemas{oldest: 1, newest: 2, steps: map[int]migration{1: {"hosts have IQNs", func(tx *Tx) (bool, error) {
-		done := true
 		var rest []string
 		if err := tx.list("hosts/", func(name string, value []byte) error {
 			var old struct {
@@ -29,8 +28,7 @@ func artificial() *schemas {
 		}); err != nil || len(rest) == 0 {
 			return true, err
 		}
-		done = len(rest) == 1
-		return done, tx.put("hosts/"+rest[0], &san.Host{Name: rest[0], IQN: "iqn.2026-11.com.example:" + rest[0]})
+		return len(rest) == 1, tx.put("hosts/"+rest[0], &san.Host{Name: rest[0], IQN: "iqn.2026-11.com.example:" + rest[0]})
 	}}}}
 }
 

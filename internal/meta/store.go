@@ -96,7 +96,8 @@ func (s *Store) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case <-s.etcd.Server.StopNotify():
-	case <-s.etcd.Err():
+	case err := <-s.etcd.Err():
+		return san.Errorf(san.ErrUnavailable, "the metadata store does not serve any more: %v", err)
 	}
 	if s.opts.Member != nil {
 		return san.Errorf(san.ErrUnavailable, "the metadata member %s has stopped: it was removed from the cluster, or its disk failed; the log says which", s.opts.Member.Name)
