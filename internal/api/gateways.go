@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -62,30 +63,49 @@ func (s gatewayService) GetGateway(ctx context.Context, r *connect.Request[v1.Ge
 	return connect.NewResponse(&v1.GetGatewayResponse{Gateway: m}), nil
 }
 
+// describeNode adds what the metadata tells of a node to its status. It reads no
+// more than it tells: there may be thousands of volumes.
+func describeNode(tx *meta.Tx, st Status, jobs map[san.UUID]Job, resp *v1.GetStatusResponse) error {
+	c, err := tx.Counts()
+	if err != nil {
+		return err
+	}
+	resp.Volumes, resp.Targets, resp.Hosts, resp.Luns = int32(c.Volumes), int32(c.Targets), int32(c.Hosts), int32(c.LUNs)
+	all, err := tx.Gateways()
+	if err != nil {
+		return err
+	}
+	for _, g := range all {
+		if g.Name == st.Gateway {
+			resp.Gateway = gatewayMessage(g, st)
+		}
+	}
+	resp.Jobs = nil
+	for id, j := range jobs {
+		v, err := tx.Volume(id)
+		if errors.Is(err, san.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		resp.Jobs = append(resp.Jobs, &v1.VolumeJob{Volume: v.Name, Job: jobMessage(j)})
+	}
+	return nil
+}
+
 func (s gatewayService) GetStatus(ctx context.Context, _ *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error) {
 	st, err := s.n.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	snap, err := s.n.Meta().Load(ctx)
-	if err != nil {
-		return nil, err
-	}
 	resp := &v1.GetStatusResponse{
-		Version: st.Version, Pid: int32(os.Getpid()), Dir: st.Dir, Volumes: int32(len(snap.Volumes)), Targets: int32(len(snap.Targets)),
-		Hosts: int32(len(snap.Hosts)), Sessions: int32(len(s.n.Sessions())), StoreFree: st.StoreFree, StoreSize: st.StoreSize,
-		Problems: st.Problems, ClockJumps: int32(st.ClockJumps),
+		Version: st.Version, Pid: int32(os.Getpid()), Dir: st.Dir, Sessions: int32(len(s.n.Sessions())),
+		StoreFree: st.StoreFree, StoreSize: st.StoreSize, Problems: st.Problems, ClockJumps: int32(st.ClockJumps),
 	}
-	if g := snap.Gateways[st.Gateway]; g != nil {
-		resp.Gateway = gatewayMessage(g, st)
-	}
-	for _, t := range snap.Targets {
-		resp.Luns += int32(len(t.LUNs))
-	}
-	for id, j := range s.n.Volumes().Jobs() {
-		if v := snap.Volumes[id]; v != nil {
-			resp.Jobs = append(resp.Jobs, &v1.VolumeJob{Volume: v.Name, Job: jobMessage(j)})
-		}
+	jobs := s.n.Volumes().Jobs()
+	if err := s.n.Meta().Update(ctx, func(tx *meta.Tx) error { return describeNode(tx, st, jobs, resp) }); err != nil {
+		return nil, err
 	}
 	slices.SortFunc(resp.Jobs, func(a, b *v1.VolumeJob) int { return strings.Compare(a.GetVolume(), b.GetVolume()) })
 	return connect.NewResponse(resp), nil

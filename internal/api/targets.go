@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"connectrpc.com/connect"
 
@@ -21,18 +22,24 @@ func change(ctx context.Context, n Node, fn func(*meta.Tx) error) error {
 	return n.Sync(ctx)
 }
 
-func (s targetService) describe(ctx context.Context, name string) (*v1.Target, error) {
-	snap, err := s.n.Meta().Load(ctx)
-	if err != nil {
+func (s targetService) describe(ctx context.Context, name string) (m *v1.Target, err error) {
+	if err := s.n.Meta().Update(ctx, func(tx *meta.Tx) error {
+		t, err := tx.Target(name)
+		if err != nil {
+			return err
+		}
+		volumes, err := mappedBy(tx, t)
+		if err != nil {
+			return err
+		}
+		m = targetMessage(t, volumes)
+		gateways, err := tx.Gateways()
+		for _, g := range gateways {
+			m.Portals = append(m.Portals, portalMessages(g)...)
+		}
+		return err
+	}); err != nil {
 		return nil, err
-	}
-	t := snap.Targets[name]
-	if t == nil {
-		return nil, san.Errorf(san.ErrNotFound, "there is no target %s; 'sango target list' shows what there is", name)
-	}
-	m := targetMessage(t, snap.Volumes)
-	for _, g := range snap.Gateways {
-		m.Portals = append(m.Portals, portalMessages(g)...)
 	}
 	for _, sess := range s.n.Sessions() {
 		if sess.Target == name {
@@ -40,6 +47,32 @@ func (s targetService) describe(ctx context.Context, name string) (*v1.Target, e
 		}
 	}
 	return m, nil
+}
+
+// oneByOne is how many volumes are looked up by themselves rather than with
+// all others.
+const oneByOne = 100
+
+// mappedBy returns the volumes that a target maps, and perhaps others.
+func mappedBy(tx *meta.Tx, t *san.Target) (map[san.UUID]*san.Volume, error) {
+	volumes := map[san.UUID]*san.Volume{}
+	if len(t.LUNs) > oneByOne {
+		all, err := tx.Volumes()
+		for _, v := range all {
+			volumes[v.ID] = v
+		}
+		return volumes, err
+	}
+	for _, m := range t.LUNs {
+		v, err := tx.Volume(m.Volume)
+		if err != nil && !errors.Is(err, san.ErrNotFound) {
+			return nil, err
+		}
+		if err == nil {
+			volumes[v.ID] = v
+		}
+	}
+	return volumes, nil
 }
 
 // checkAccounts refuses accounts of a target that nobody would be asked for.

@@ -74,13 +74,9 @@ func (tx *Tx) hostsExist(names []string) error {
 
 // Target returns a target with its LUN map.
 func (tx *Tx) Target(name string) (*san.Target, error) {
-	var t san.Target
-	found, err := tx.get("targets/"+name, &t)
+	t, err := tx.bareTarget(name)
 	if err != nil {
 		return nil, err
-	}
-	if !found {
-		return nil, san.Errorf(san.ErrNotFound, "there is no target %s; 'sango target list' shows what there is", name)
 	}
 	t.LUNs = map[san.LUN]san.Mapping{}
 	err = tx.list("luns/"+name+"/", func(rest string, value []byte) error {
@@ -95,6 +91,16 @@ func (tx *Tx) Target(name string) (*san.Target, error) {
 		t.LUNs[u.LUN] = m
 		return nil
 	})
+	return t, err
+}
+
+// bareTarget returns a target without its LUN map, which may be long.
+func (tx *Tx) bareTarget(name string) (*san.Target, error) {
+	var t san.Target
+	found, err := tx.get("targets/"+name, &t)
+	if err == nil && !found {
+		err = san.Errorf(san.ErrNotFound, "there is no target %s; 'sango target list' shows what there is", name)
+	}
 	return &t, err
 }
 
@@ -118,7 +124,7 @@ const AnyLUN = -1
 // one, and returns the LUN. ErrExists: the LUN is taken. A volume may be
 // mapped by several targets, but once by each.
 func (tx *Tx) Map(target string, lun int, m san.Mapping) (san.LUN, error) {
-	t, err := tx.Target(target)
+	t, err := tx.bareTarget(target)
 	if err != nil {
 		return 0, err
 	}
@@ -126,9 +132,13 @@ func (tx *Tx) Map(target string, lun int, m san.Mapping) (san.LUN, error) {
 	if err != nil {
 		return 0, err
 	}
-	for l, other := range t.LUNs {
-		if other.Volume == m.Volume {
-			return 0, san.Errorf(san.ErrExists, "volume %s is LUN %d of %s already", v.Name, l, target)
+	uses, err := tx.Mappings(m.Volume)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range uses {
+		if u.Target == target {
+			return 0, san.Errorf(san.ErrExists, "volume %s is LUN %d of %s already", v.Name, u.LUN, target)
 		}
 	}
 	for _, h := range m.Hosts {
@@ -139,18 +149,24 @@ func (tx *Tx) Map(target string, lun int, m san.Mapping) (san.LUN, error) {
 			return 0, san.Errorf(san.ErrRefused, "host %s may not log in to %s; run 'sango host allow %s %s' first", h, target, h, target)
 		}
 	}
+	l := san.LUN(lun)
 	if lun == AnyLUN {
-		for lun = 0; ; lun++ {
-			if _, taken := t.LUNs[san.LUN(lun)]; !taken {
-				break
-			}
+		if l, err = tx.lowestFree(target); err != nil {
+			return 0, err
 		}
+		if l > san.MaxLUN {
+			return 0, san.Errorf(san.ErrRefused, "target %s has no LUN left: it maps %d volumes; use another target for more", target, l)
+		}
+		lun = int(l)
 	}
 	if lun < 0 || lun > int(san.MaxLUN) {
 		return 0, san.Errorf(san.ErrInvalid, "LUN %d is out of range; use 0 to %d", lun, san.MaxLUN)
 	}
-	l := san.LUN(lun)
-	if _, taken := t.LUNs[l]; taken {
+	taken, err := tx.has(lunKey(target, l))
+	if err != nil {
+		return 0, err
+	}
+	if taken {
 		return 0, san.Errorf(san.ErrExists, "LUN %d of %s is taken; leave out the number to get the next free one", l, target)
 	}
 	if err := tx.put(mappedKey(m.Volume, target, l), struct{}{}); err != nil {
@@ -204,12 +220,15 @@ func (tx *Tx) MapMissing(target string, volumes []san.UUID) error {
 
 // Unmap removes a LUN of a target.
 func (tx *Tx) Unmap(target string, lun san.LUN) error {
-	t, err := tx.Target(target)
+	if _, err := tx.bareTarget(target); err != nil {
+		return err
+	}
+	var m san.Mapping
+	found, err := tx.get(lunKey(target, lun), &m)
 	if err != nil {
 		return err
 	}
-	m, ok := t.LUNs[lun]
-	if !ok {
+	if !found {
 		return san.Errorf(san.ErrNotFound, "target %s has no LUN %d", target, lun)
 	}
 	tx.del(lunKey(target, lun))
