@@ -37,6 +37,7 @@ var packageOf = map[string]string{
 	"tgtd":               "tgt",
 	"tgtadm":             "tgt",
 	"tshark":             "tshark",
+	"spin":               "spin",
 	"apt-get":            "apt",
 	"dpkg-deb":           "dpkg",
 }
