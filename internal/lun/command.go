@@ -88,6 +88,9 @@ const (
 	// attributes; it counts in no limit of tasks. It has no range to lock, and
 	// limits of its own.
 	apart
+	// streams: data-out may be written before all of it is there (Task.Stream).
+	// The task writes it with Task.put.
+	streams
 )
 
 // access is how a command fares with a persistent reservation of another nexus

@@ -20,6 +20,10 @@
 //	 ◄──TaskDone─────────────────────────────────────────────  status, sense, In
 //	 send, then Task.Reset
 //
+// Of a large write the transport may have what is there written while the rest
+// still comes (Task.Stream, stream.go): it then executes as far as aborting it
+// goes, for the time of one piece.
+//
 // Order comes in two steps: an itl holds a task back until it is complete and
 // those of its nexus that go before it have been handed over; the taskSet of
 // the unit knows only tasks that could execute at once. So a host that sends no

@@ -158,7 +158,7 @@ func (t *Task) Ready() {
 // with cc. It does nothing if the task was aborted meanwhile.
 func (t *Task) Fail(cc *scsi.CheckCondition) {
 	i := t.itl
-	if i == nil || !i.fail(t) {
+	if i == nil || !i.fail(t, cc) {
 		return
 	}
 	t.conclude(cc)

@@ -24,7 +24,7 @@ type itl struct {
 	copies   copyResults // of EXTENDED COPY
 	retired  atomic.Bool // its LUN is gone: long commands end at the next opportunity
 
-	mu          sync.Mutex // guards the fields below, and phase, killed, doomed and fences of its tasks
+	mu          sync.Mutex // guards the fields below, and phase, killed, doomed, fences and streaming of its tasks
 	first, last *Task      // in order of admission, linked by next and prev
 	n           int        // tasks
 	waiting     int        // of them, those in phaseGathering or phaseHeld
@@ -90,7 +90,10 @@ func (i *itl) ready(t *Task) (run, gone bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {
-	case t.phase != phaseGathering: // aborted
+	case t.phase != phaseGathering || t.killed.Load(): // aborted
+		return false, false
+	case t.streaming.piece:
+		t.streaming.ready = true // its end will call again
 		return false, false
 	case t.doomed:
 		i.stopWaiting(t)
@@ -100,16 +103,23 @@ func (i *itl) ready(t *Task) (run, gone bool) {
 	if t.cmd.gathered != nil {
 		t.cmd.gathered(t)
 	}
+	if t.off == t.end { // all of it was streamed
+		t.lock = lockNone
+	}
 	t.phase = phaseHeld
 	return i.advance(t), false
 }
 
-// fail takes off t, whose data-out failed, and reports whether the caller is
-// to end it.
-func (i *itl) fail(t *Task) bool {
+// fail takes off t, whose data-out failed with cc, and reports whether the
+// caller is to end it.
+func (i *itl) fail(t *Task, cc *scsi.CheckCondition) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if t.phase != phaseGathering {
+	if t.phase != phaseGathering || t.killed.Load() {
+		return false
+	}
+	if t.streaming.piece {
+		t.streaming.fault = cc // its end will call again
 		return false
 	}
 	i.stopWaiting(t)
@@ -279,7 +289,7 @@ func (i *itl) purge(match func(*Task) bool, f *fence, running func(*Task), end f
 		next := t.next
 		if match(t) {
 			n++
-			if t.phase == phaseEntered && !i.withdraw(t) {
+			if t.streaming.piece || t.phase == phaseEntered && !i.withdraw(t) {
 				running(t)
 				f.add()
 				t.fences = append(t.fences, f)
@@ -324,7 +334,10 @@ func (i *itl) retire(f *fence) {
 	i.dead = true
 	i.retired.Store(true)
 	for t := i.first; t != nil; t = t.next {
-		t.doomed = t.phase == phaseGathering
+		if t.doomed = t.phase == phaseGathering; t.doomed && t.streaming.piece {
+			f.add()
+			t.fences = append(t.fences, f)
+		}
 	}
 	i.mu.Unlock()
 	i.purge(func(t *Task) bool { return !t.doomed }, f, (*Task).interrupt, func(t *Task) {

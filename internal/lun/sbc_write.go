@@ -25,6 +25,7 @@ func writeCommands() []command {
 		c.flags, c.access = fast|changes, accessWrite
 		if c.parse == nil {
 			c.parse, c.run = parseWrite, write
+			c.flags |= streams
 		}
 	}
 	return list
@@ -68,17 +69,7 @@ func write(t *Task) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	fl, flush := t.stability(t.arg&argFUA != 0)
-	if flush {
-		if !t.mayBlock {
-			return block.ErrWouldBlock
-		}
-		if err := t.do(block.OpWrite, fl, t.off, n, t.Out.Vec()); err != nil {
-			return err
-		}
-		return t.settle(true)
-	}
-	return t.start(block.OpWrite, fl, t.off, n, t.Out.Vec())
+	return t.put(n)
 }
 
 func parseWriteAtomic(t *Task) error {

@@ -56,6 +56,8 @@ type taskState struct {
 	blocks uint64
 	arg    uint64
 
+	streaming streaming
+
 	prev, next *Task    // tasks of the itl, in order of admission
 	fences     []*fence // who waits for the end of this task
 
@@ -122,6 +124,7 @@ func (t *Task) outBytes(max int) []byte {
 func (t *Task) Reset() {
 	t.Out.Release()
 	t.In.Release()
-	out, in := t.Out, t.In
+	out, in, vec := t.Out, t.In, t.streaming.vec
 	*t = Task{Out: out, In: in}
+	t.streaming.vec = vec[:0]
 }

@@ -129,6 +129,31 @@ func (s *taskSet) enter(t *Task) bool {
 	return true
 }
 
+// pass lets t start if it has to wait for no task of the set, and none with
+// ORDERED or HEAD OF QUEUE is in it, and reports whether it did. If not, it
+// isn't in the set.
+func (s *taskSet) pass(t *Task) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ordered > 0 || s.head > 0 || t.Attr == scsi.Ordered || t.Attr == scsi.HeadOfQueue {
+		return false
+	}
+	s.seq++
+	t.seq = s.seq
+	if s.mustLook(t) {
+		for _, l := range []*taskList{&s.started, &s.dormant} {
+			for o := l.first; o != nil; o = o.unext {
+				if after(t, o) {
+					return false
+				}
+			}
+		}
+	}
+	s.account(t, 1)
+	s.start(t)
+	return true
+}
+
 func (s *taskSet) start(t *Task) {
 	s.seq++
 	t.started, t.startSeq = true, s.seq

@@ -1,6 +1,8 @@
 package target
 
 import (
+	"time"
+
 	"sango/internal/iscsi"
 	"sango/internal/scsi"
 )
@@ -54,6 +56,11 @@ func (c *conn) dataOut() error {
 	}
 	if err := c.takeData(t, &d, b); err != nil {
 		return err
+	}
+	if t.gathering && t.fault == nil && t.OutLen > 0 {
+		if err := c.stream(t, b.next); err != nil {
+			return err
+		}
 	}
 	if d.Final {
 		c.endBurst(t, i)
@@ -130,6 +137,19 @@ func (c *conn) takeData(t *task, d *iscsi.DataOut, b *burst) error {
 	}
 	b.dataSN++
 	b.next = off + n
+	return nil
+}
+
+// stream has the device server write some of the first n bytes of t's data, if
+// it likes. Data that waited too long may have been sent again elsewhere.
+func (c *conn) stream(t *task, n int) error {
+	switch {
+	case c.ended.Load():
+		return errEnded
+	case time.Since(c.in.pduArrival) > c.srv.cfg.MaxAge:
+		return errTooOld // DESIGN R4(b)
+	}
+	t.Stream(n)
 	return nil
 }
 

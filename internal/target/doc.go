@@ -31,8 +31,9 @@
 // through a read it corks the queue, so that all the responses of one read go
 // out in one writev.
 //
-// A task belongs to the reader while held is set, to package lun between
-// Admit (or Ready) and TaskDone, and to the holder of the sending token once
+// A task belongs to the reader while held is set (package lun may write what
+// is there of its data: Task.Stream), to package lun between Admit (or Ready)
+// and TaskDone, and to the holder of the sending token once
 // it is in the output queue. TaskDone of a held task only leaves a mark; the
 // reader finishes it when it lets go.
 //
