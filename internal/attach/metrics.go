@@ -94,7 +94,10 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		}
 		to <- prometheus.MustNewConstHistogram(metricLatency.Desc, n, o.Total.Seconds(), buckets, name, op.String())
 	}
-	st := s.sched.Stats()
+	var st sched.Stats
+	if s.sched != nil {
+		st = s.sched.Stats()
+	}
 	for class := range st.Classes {
 		label := sched.Class(class).String()
 		send(metricQueued, float64(st.Classes[class].Waiting), label)

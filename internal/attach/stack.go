@@ -20,7 +20,7 @@ import (
 // stack is the devices of an attachment, one on the other.
 type stack struct {
 	paths *multipath.Device // nil: not an iSCSI source
-	sched *sched.Device
+	sched *sched.Device     // nil: the source executes each request at once
 	top   *stats.Device
 }
 
@@ -42,7 +42,11 @@ func openStack(ctx context.Context, o *Options, st *State, initiatorName string,
 	case o.Source.Volume != "":
 		dev, err = o.OpenVolume(ctx, o.Source.Volume, o.ReadOnly)
 	default:
-		dev, err = newMemory(o.Source)
+		if dev, err = newMemory(o.Source); err != nil {
+			return nil, err
+		}
+		s.top = stats.New(dev)
+		return s, nil
 	}
 	if err != nil {
 		return nil, err

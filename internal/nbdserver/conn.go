@@ -1,7 +1,6 @@
 package nbdserver
 
 import (
-	"bufio"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -33,6 +32,8 @@ type conn struct {
 	allocation bool         // base:allocation was chosen
 	told       atomic.Int64 // the size that the client knows, in bytes
 
+	sock socket
+	turn turn // the reader's
 	in   input
 	out  output
 	left hangup // the reader's
@@ -125,9 +126,8 @@ func (c *conn) transmit() error {
 	c.in.buf = make([]byte, inputSize)
 	c.left = newHangup(c.nc)
 	defer c.left.close()
-	if _, ok := c.nc.(*tls.Conn); ok {
-		c.out.w = bufio.NewWriterSize(c.nc, inputSize)
-	}
+	c.turn.of = &c.s.turns
+	c.sock = newSocket(c.nc, &c.turn)
 	c.mu.Lock()
 	c.running = true
 	c.reading = true
@@ -141,7 +141,11 @@ func (c *conn) transmit() error {
 			c.flush()
 		}
 	})
+	c.turn.of.readers.Add(1)
+	c.turn.begin()
 	err := c.serve()
+	c.turn.end()
+	c.turn.of.readers.Add(-1)
 	c.finish(err)
 	close(c.blocking)
 	c.workers.Wait()
@@ -230,6 +234,7 @@ func (c *conn) request(r nbd.Request) error {
 	if errno != 0 {
 		data = 0
 	}
+	c.in.requests++
 	q := c.take(data)
 	q.wire = r
 	switch {
@@ -248,7 +253,7 @@ func (c *conn) request(r nbd.Request) error {
 		q.fail(errno, why)
 		return nil
 	}
-	if !c.left.settle() {
+	if changes(r.Cmd) && !c.left.settle() {
 		q.drop()
 		return errHungUp
 	}

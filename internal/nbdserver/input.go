@@ -14,6 +14,11 @@ const inputSize = 64 << 10
 type input struct {
 	buf  []byte
 	r, w int
+	vec  [][]byte // for read
+	// requests that came since the reader has waited.
+	requests int
+	// direct: large writes come.
+	direct bool
 	// deadline is set on the connection, or zero.
 	deadline time.Time
 }
@@ -28,7 +33,7 @@ func (c *conn) need(n int) ([]byte, error) {
 			in.r = 0
 		}
 		for in.w < n {
-			got, err := c.read(in.buf[in.w:], in.w > 0)
+			got, err := c.read(in.rest(nil), in.w > 0)
 			in.w += got
 			if err != nil && in.w < n {
 				if in.w > 0 && err == io.EOF { //nolint:errorlint // io.Reader: EOF comes bare
@@ -42,9 +47,36 @@ func (c *conn) need(n int) ([]byte, error) {
 	return in.buf[in.r : in.r+n], nil
 }
 
-// read reads once, after replying to what has ended. In the middle of a
-// request the client may not stall.
-func (c *conn) read(p []byte, midway bool) (int, error) {
+// tryReplies is up to how many replies wait for requests that may be there
+// already: it saves system calls to send several, but a client that waits for
+// them sends nothing.
+const tryReplies = 8
+
+// read reads once. Before it waits it replies to what has ended. In the middle
+// of a request the client may not stall.
+func (c *conn) read(dst [][]byte, midway bool) (int, error) {
+	c.turn.mayWait()
+	var n int
+	var err error
+	if midway || c.replies() < tryReplies {
+		n, err = c.sock.read(dst, false)
+	}
+	if n == 0 && (err == nil || isTimeout(err)) {
+		n, err = c.await(dst, midway)
+	}
+	c.left.doubt = true
+	return n, err
+}
+
+// replies returns how many are queued.
+func (c *conn) replies() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.done)
+}
+
+// await is read when nothing is there.
+func (c *conn) await(dst [][]byte, midway bool) (int, error) {
 	c.mu.Lock()
 	c.reading = false
 	replies := len(c.done) > 0
@@ -55,11 +87,15 @@ func (c *conn) read(p []byte, midway bool) (int, error) {
 	if midway {
 		c.hurry()
 	}
-	n, err := c.nc.Read(p)
+	c.turn.note(c.in.requests)
+	c.in.requests = 0
+	c.turn.eager = midway
+	c.turn.end()
+	n, err := c.sock.read(dst, true)
 	if n == 0 && midway && isTimeout(err) && c.respite() {
-		n, err = c.nc.Read(p)
+		n, err = c.sock.read(dst, true)
 	}
-	c.left.doubt = true
+	c.turn.begin()
 	c.mu.Lock()
 	c.reading = true
 	c.mu.Unlock()
@@ -108,11 +144,35 @@ func (c *conn) setReadDeadline(t time.Time) bool {
 	return c.nc.SetReadDeadline(t) == nil
 }
 
+// directSize is from how many bytes on the data of a write is read right into
+// its buffers; what is shorter comes together with the requests around it.
+const directSize = 16 << 10
+
+// directTail is how much is read with the end of such data: the next requests,
+// and little of the data that probably follows.
+const directTail = 2 << 10
+
+// rest returns where to read: to sink, if there is one, and to the free end of
+// buf after that.
+func (in *input) rest(sink []byte) [][]byte {
+	tail := in.buf[in.w:]
+	if in.direct {
+		tail = tail[:min(len(tail), directTail)]
+	}
+	in.vec = in.vec[:0]
+	if len(sink) > 0 {
+		in.vec = append(in.vec, sink)
+	}
+	in.vec = append(in.vec, tail)
+	return in.vec
+}
+
 // receive reads n bytes into fresh buffers of l. What is there already is
 // copied, the rest lands in its place at once; memory is taken as the data
 // comes.
 func (c *conn) receive(l *bufpool.List, n int) error {
 	in := &c.in
+	in.direct = n >= directSize
 	for n > 0 {
 		b := bufpool.Get(min(n, bufpool.MaxPooled))
 		l.Append(b)
@@ -120,7 +180,16 @@ func (c *conn) receive(l *bufpool.List, n int) error {
 		k := copy(b.B, in.buf[in.r:in.w])
 		in.r += k
 		for k < len(b.B) {
-			got, err := c.read(b.B[k:], true)
+			in.r, in.w = 0, 0
+			dst := in.rest(b.B[k:])
+			if n > 0 {
+				dst = dst[:1]
+			}
+			got, err := c.read(dst, true)
+			clear(in.vec)
+			if spare := got - (len(b.B) - k); spare > 0 {
+				in.w = spare
+			}
 			k += got
 			if err != nil && k < len(b.B) {
 				return unexpected(err)
@@ -138,7 +207,8 @@ func (c *conn) skip(n int) error {
 	in.r += k
 	for n -= k; n > 0; {
 		in.r, in.w = 0, 0
-		got, err := c.read(in.buf[:min(n, len(in.buf))], true)
+		in.vec = append(in.vec[:0], in.buf[:min(n, len(in.buf))])
+		got, err := c.read(in.vec, true)
 		n -= got
 		if err != nil && n > 0 {
 			return unexpected(err)

@@ -1,9 +1,7 @@
 package nbdserver
 
 import (
-	"bufio"
 	"bytes"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -14,21 +12,16 @@ import (
 const (
 	// holeUnit is the unit in which read data is looked at for zeros.
 	holeUnit = 64 << 10
-	// writeUnit is about how many bytes are handed to the connection at a time; a
-	// client has Options.StallTimeout for each.
-	writeUnit = 1 << 20
 )
 
 var zeros [holeUnit]byte
 
 // output is what writes replies.
 type output struct {
-	mu       sync.Mutex    // held while replies are written; guards what follows
-	w        *bufio.Writer // where writev does not exist (TLS)
+	mu       sync.Mutex // held while replies are written; guards what follows
 	spare    []*request
 	head     []byte   // headers of the batch
 	vec      [][]byte // the batch, cut from head and the requests' data
-	bufs     net.Buffers
 	err      error
 	deadline time.Time // set on the connection
 }
@@ -45,42 +38,39 @@ func (c *conn) write(batch []*request) error {
 	return err
 }
 
-// send hands vec to the connection.
+// send hands vec, whose slices it changes, to the connection.
 func (c *conn) send(vec [][]byte) error {
-	o := &c.out
 	for len(vec) > 0 {
-		n, k := 0, 0
-		for k < len(vec) && n < writeUnit {
-			n += len(vec[k])
-			k++
-		}
-		c.extend()
-		if o.w == nil {
-			o.bufs = vec[:k]
-			_, err := o.bufs.WriteTo(c.nc)
+		n, err := c.sock.write(vec, false)
+		if n == 0 && (err == nil || isTimeout(err)) {
+			c.extend()
+			n, err = c.sock.write(vec, true)
 			if isTimeout(err) {
-				// This process may have stood still, see respite. What was written
-				// is no longer in bufs.
-				o.deadline = time.Now().Add(time.Second)
-				_ = c.nc.SetWriteDeadline(o.deadline)
-				_, err = o.bufs.WriteTo(c.nc)
-			}
-			if err != nil {
-				return err
-			}
-		} else {
-			for _, b := range vec[:k] {
-				if _, err := o.w.Write(b); err != nil {
-					return err
-				}
+				// This process may have stood still, see respite.
+				c.out.deadline = time.Now().Add(time.Second)
+				_ = c.nc.SetWriteDeadline(c.out.deadline)
+				vec = wrote(vec, n)
+				n, err = c.sock.write(vec, true)
 			}
 		}
-		vec = vec[k:]
-	}
-	if o.w != nil {
-		return o.w.Flush()
+		if err != nil {
+			return err
+		}
+		vec = wrote(vec, n)
 	}
 	return nil
+}
+
+// wrote returns what is left of vec after n bytes.
+func wrote(vec [][]byte, n int) [][]byte {
+	for len(vec) > 0 && n >= len(vec[0]) {
+		n -= len(vec[0])
+		vec = vec[1:]
+	}
+	if n > 0 {
+		vec[0] = vec[0][n:]
+	}
+	return vec
 }
 
 // extend gives the client time to take the next bytes.

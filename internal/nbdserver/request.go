@@ -127,3 +127,8 @@ func (c *conn) block(q *request) {
 	}
 	c.dev.Submit(&q.dev)
 }
+
+// changes reports whether cmd changes the medium.
+func changes(cmd nbd.Cmd) bool {
+	return cmd == nbd.CmdWrite || cmd == nbd.CmdTrim || cmd == nbd.CmdWriteZeroes
+}

@@ -93,6 +93,7 @@ var ErrClosed = errors.New("nbdserver: server closed")
 type Server struct {
 	opt    Options
 	closed chan struct{} // closed by Close
+	turns  turns
 	wg     sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
@@ -107,10 +108,12 @@ type Server struct {
 // into it.
 func New(o Options) *Server {
 	o.settle()
-	return &Server{
+	s := &Server{
 		opt: o, closed: make(chan struct{}), exports: map[string]*export{},
 		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
 	}
+	s.turns.settle()
+	return s
 }
 
 // Serve accepts connections of l, a unix or TCP listener, until Close
@@ -173,6 +176,9 @@ func (s *Server) isClosing() bool {
 
 // accept starts a goroutine for a new connection.
 func (s *Server) accept(nc net.Conn) {
+	if u, ok := nc.(*net.UnixConn); ok {
+		_ = u.SetWriteBuffer(sendBuffer)
+	}
 	c := newConn(s, nc)
 	s.mu.Lock()
 	full := s.accepted >= s.opt.MaxConns

@@ -1,0 +1,96 @@
+package nbdserver
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"sango/internal/block/mem"
+	"sango/internal/nbd"
+)
+
+// TestWhoSpins: a reader polls for a client that sends one request at a time,
+// or the rest of one, while no other reader needs the processor.
+func TestWhoSpins(t *testing.T) {
+	of := &turns{spare: 1}
+	r := &turn{of: of}
+	if r.spins() {
+		t.Error("it spins for a client that it does not know")
+	}
+	for range shallow {
+		r.note(1)
+	}
+	if !r.spins() {
+		t.Error("it does not spin for a client with one request at a time")
+	}
+	of.awake.Store(2)
+	if r.spins() {
+		t.Error("it spins while others work")
+	}
+	of.awake.Store(0)
+	r.missed()
+	r.missed()
+	if r.spins() || !r.spins() {
+		t.Error("it does not spin less after spinning in vain")
+	}
+	r.note(2)
+	if r.eager = true; !r.spins() {
+		t.Error("it does not spin for the rest of a request")
+	}
+	if r.eager = false; r.spins() {
+		t.Error("it spins for a client with several requests")
+	}
+}
+
+// TestBusyReaderWaits: with others there, a reader that always finds something
+// waits now and then, and counts as awake afterwards.
+func TestBusyReaderWaits(t *testing.T) {
+	of := &turns{spare: 1}
+	of.readers.Store(2)
+	r := &turn{of: of}
+	for r.begin(); r.timer == nil; {
+		r.mayWait()
+	}
+	if n := of.awake.Load(); n != 1 {
+		t.Errorf("%d readers are awake", n)
+	}
+}
+
+// TestDataThatComesInAnyPieces: writes of all sizes with reads between them,
+// cut anywhere on the way.
+func TestDataThatComesInAnyPieces(t *testing.T) {
+	w := serve(t, Options{})
+	w.add("", memory(t, mem.Options{}), ExportOptions{})
+	sizes := []int{512, 64 << 10, 4096, directSize, directSize - 512, 2 << 20, 512, 64 << 10, 64 << 10, 3 << 19}
+	var out, want []byte
+	off := uint64(0)
+	for i, n := range sizes {
+		data := pattern(n, byte(i+1))
+		out = append(nbd.Request{Cmd: nbd.CmdWrite, Cookie: 1, Offset: off, Length: uint32(n)}.Append(out), data...)
+		out = nbd.Request{Cmd: nbd.CmdRead, Cookie: 1, Offset: off, Length: uint32(n)}.Append(out)
+		want = nbd.SimpleReply{Cookie: 1}.Append(nbd.SimpleReply{Cookie: 1}.Append(want))
+		want = append(want, data...)
+		off += uint64(n)
+	}
+	for _, piece := range []int{700, 4099, 64 << 10, len(out)} {
+		c := w.simple("")
+		sent := make(chan error, 1)
+		go func() {
+			var err error
+			for left := out; len(left) > 0 && err == nil; left = left[min(piece, len(left)):] {
+				_, err = c.nc.Write(left[:min(piece, len(left))])
+			}
+			sent <- err
+		}()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c.nc, got); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-sent; err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("in pieces of %d bytes the replies differ", piece)
+		}
+	}
+}
