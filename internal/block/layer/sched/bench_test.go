@@ -1,6 +1,7 @@
 package sched_test
 
 import (
+	"slices"
 	"testing"
 
 	"sango/internal/block"
@@ -22,6 +23,49 @@ func BenchmarkSubmit(b *testing.B) {
 	})
 	b.Run("op=write/queue=full", func(b *testing.B) { cycle(b, 8192) })
 	b.Run("op=write/queue=merge", func(b *testing.B) { cycle(b, 4096) })
+}
+
+// keeper is a device that leaves the end of requests to a test.
+type keeper struct {
+	*blocktest.Null
+	held []*block.Request
+}
+
+func (k *keeper) Submit(r *block.Request) { k.held = append(k.held, r) }
+
+// BenchmarkInFlight ends a request and submits another while some hundred
+// others are below.
+func BenchmarkInFlight(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		at   func(i int64) int64
+	}{
+		{"random", func(i int64) int64 { return i * 7919 % (1 << 18) * 4096 }},
+		{"sequential", func(i int64) int64 { return i % (1 << 18) * 4096 }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			n := &keeper{Null: blocktest.NewNull(1 << 40)}
+			d := sched.New(n, sched.Options{Depth: 512})
+			reqs := make([]block.Request, 300)
+			bufs := [][]byte{make([]byte, 4096)}
+			for i := range reqs {
+				reqs[i] = block.Request{Op: block.OpWrite, Off: c.at(int64(i)), Len: 4096, Bufs: bufs, Done: func(*block.Request) {}}
+				d.Submit(&reqs[i])
+			}
+			held := slices.Clone(n.held)
+			b.ReportAllocs()
+			i := int64(len(reqs))
+			for b.Loop() {
+				k := i % int64(len(reqs))
+				n.held = n.held[:0]
+				held[k].End(nil)
+				reqs[k].Off = c.at(i)
+				d.Submit(&reqs[k])
+				held[k] = n.held[0]
+				i++
+			}
+		})
+	}
 }
 
 // cycle has 256 writes in flight at a device that takes 128; each round they

@@ -35,42 +35,6 @@ type unit struct {
 	nextWaiter *unit
 }
 
-// span is the range of a unit that has not ended.
-type span struct {
-	lo, hi int64
-	u      *unit
-}
-
-// spans are looked through from end to end: a few hundred of them, side by
-// side in memory, cost less than keeping a tree would.
-type spans []span
-
-func (s *spans) add(u *unit) {
-	u.span = len(*s)
-	*s = append(*s, span{u.lo, u.hi, u})
-}
-
-func (s *spans) remove(u *unit) {
-	l := *s
-	last := len(l) - 1
-	l[u.span] = l[last]
-	l[u.span].u.span = u.span
-	l[last] = span{}
-	*s = l[:last]
-	u.span = -1
-}
-
-// latest returns the unit with the highest seq below before among those that
-// overlap [lo, hi), or best if that is later.
-func (s spans) latest(lo, hi int64, before uint64, best *unit) *unit {
-	for i := range s {
-		if e := &s[i]; e.lo < hi && lo < e.hi && e.u.seq < before && (best == nil || e.u.seq > best.seq) {
-			best = e.u
-		}
-	}
-	return best
-}
-
 // blocker returns the unit that a request for [lo, hi) with this seq has to
 // wait for: the latest one of those it must not pass.
 func (d *Device) blocker(lo, hi int64, change bool, seq uint64) *unit {
@@ -170,13 +134,13 @@ func (d *Device) join(r *block.Request) bool {
 	if d.ready == 0 || r.Len == 0 || r.Flags&(block.Atomic|block.NoWait) != 0 || r.Op == block.OpFlush {
 		return false
 	}
-	list := d.changes
+	spans := &d.changes
 	if r.Op == block.OpRead {
-		list = d.reads
+		spans = &d.reads
 	}
 	lo, hi := r.Off, r.Off+r.Len
-	for i := range list {
-		s := &list[i]
+	for i := range spans.list {
+		s := &spans.list[i]
 		if s.lo != hi && s.hi != lo {
 			continue
 		}
@@ -186,12 +150,14 @@ func (d *Device) join(r *block.Request) bool {
 		}
 		if s.hi == lo {
 			u.parts = append(u.parts, r)
-			u.hi, s.hi = hi, hi
+			spans.widen(s, s.lo, hi)
+			u.hi = hi
 		} else {
 			u.parts = append(u.parts, nil)
 			copy(u.parts[1:], u.parts)
 			u.parts[0] = r
-			u.lo, u.at, s.lo = lo, lo, lo
+			spans.widen(s, lo, s.hi)
+			u.lo, u.at = lo, lo
 		}
 		u.segs += len(r.Bufs)
 		return true
