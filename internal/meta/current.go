@@ -64,8 +64,12 @@ func (a *asked) want(rev int64) {
 	}
 }
 
-// seen notes that the watch was told rev.
+// seen notes that the watch was told rev. A store that nobody else changes
+// needs none of this, and has nil.
 func (w *asking) seen(rev int64) {
+	if w == nil {
+		return
+	}
 	w.a.mu.Lock()
 	w.told = max(w.told, rev)
 	w.a.mu.Unlock()

@@ -61,20 +61,29 @@ func passing(err error) bool {
 // getAgain is the wait before a read is repeated.
 const getAgain = 10 * time.Millisecond
 
-// read is a linearizable read. One that meets a change of the leader is asked
-// again within its time.
-func (s *Store) read(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+// askAgain calls f, which changes nothing, until it does not fail because
+// the leader has changed, or its time is over.
+func askAgain(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	for {
-		resp, err := s.kv.Get(ctx, key, opts...)
+		err := f(ctx)
 		if err == nil {
-			return resp, nil
+			return nil
 		}
 		if !passing(err) || !pause(ctx, getAgain) {
-			return nil, storeErr(err, false)
+			return storeErr(err, false)
 		}
 	}
+}
+
+// read is a linearizable read.
+func (s *Store) read(ctx context.Context, key string, opts ...clientv3.OpOption) (resp *clientv3.GetResponse, err error) {
+	err = askAgain(ctx, func(ctx context.Context) error {
+		resp, err = s.kv.Get(ctx, key, opts...)
+		return err
+	})
+	return resp, err
 }
 
 // pause waits, and reports whether ctx let it.

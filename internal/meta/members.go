@@ -79,14 +79,15 @@ func (s *Store) Members(ctx context.Context) ([]MemberInfo, error) {
 	return out, nil
 }
 
-func (s *Store) memberList(ctx context.Context) ([]*etcdserverpb.Member, error) {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	resp, err := s.cli.MemberList(ctx)
-	if err != nil {
-		return nil, storeErr(err, false)
-	}
-	return resp.Members, nil
+func (s *Store) memberList(ctx context.Context) (members []*etcdserverpb.Member, err error) {
+	err = askAgain(ctx, func(ctx context.Context) error {
+		resp, err := s.cli.MemberList(ctx)
+		if err == nil {
+			members = resp.Members
+		}
+		return err
+	})
+	return members, err
 }
 
 // leader returns the id of the leader, 0 where it can't be told.

@@ -49,8 +49,12 @@ func (s *Store) Watch(ctx context.Context, revision int64, f func(revision int64
 	defer cancel()
 	ctx = s.leading(ctx)
 	ch := s.cli.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
-	asking, stop := s.asked.watch(ctx, s.cli, revision)
-	defer stop()
+	var asking *asking
+	if s.shared() {
+		var stop func()
+		asking, stop = s.asked.watch(ctx, s.cli, revision)
+		defer stop()
+	}
 	for resp := range ch {
 		if resp.IsProgressNotify() {
 			if asking.seen(resp.Header.Revision); resp.Header.Revision > revision {
