@@ -91,4 +91,28 @@ func (s *tcpSocket) readOnce(fd uintptr) bool {
 	return true
 }
 
+// spin polls the socket, which was empty at the time now, for a while. It
+// returns what the last attempt to read did.
+func (s *tcpSocket) spin(fd uintptr, now time.Time) (int, unix.Errno) {
+	t := &s.turn
+	if t.skip > 0 {
+		t.skip--
+		return 0, unix.EAGAIN
+	}
+	end := now.Add(spinTime)
+	for awake.Load() <= spare {
+		before := now
+		n, errno := vecio.Read(fd, s.readVec)
+		if errno != unix.EAGAIN {
+			t.misses = 0
+			return n, errno
+		}
+		if now = time.Now(); now.After(end) || now.Sub(before) > stolenTime {
+			t.missed()
+			break
+		}
+	}
+	return 0, unix.EAGAIN
+}
+
 func (s *tcpSocket) write(src [][]byte, wait bool) (int, error) { return s.out.Write(src, wait) }

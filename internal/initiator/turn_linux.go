@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sango/internal/vecio"
 )
 
@@ -72,35 +70,15 @@ func (t *turn) end() {
 
 // over reports whether the reader has gone on for so long that it has to wait
 // for once, although something may be there to read, for the sake of others.
-// The kernel reports it anew then, at once if so: that is what setting the
-// low-water mark to what it is already does (tcp_set_rcvlowat).
+// The kernel reports it anew then, at once if so.
 func (t *turn) over(fd uintptr, now time.Time) bool {
 	long := now.Sub(t.began)
 	return long > turnTime && (long > longTurnTime || awake.Load() > spare) &&
-		unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1) == nil
+		vecio.Renew(fd)
 }
 
-// spin polls the socket, which was empty at the time now, for a while. It
-// returns what the last attempt to read did.
-func (s *tcpSocket) spin(fd uintptr, now time.Time) (int, unix.Errno) {
-	t := &s.turn
-	if t.skip > 0 {
-		t.skip--
-		return 0, unix.EAGAIN
-	}
-	end := now.Add(spinTime)
-	for awake.Load() <= spare {
-		before := now
-		n, errno := vecio.Read(fd, s.readVec)
-		if errno != unix.EAGAIN {
-			t.misses = 0
-			return n, errno
-		}
-		if now = time.Now(); now.After(end) || now.Sub(before) > stolenTime {
-			t.skip = 1<<t.misses - 1
-			t.misses = min(t.misses+1, maxMisses)
-			break
-		}
-	}
-	return 0, unix.EAGAIN
+// missed notes a spin in vain.
+func (t *turn) missed() {
+	t.skip = 1<<t.misses - 1
+	t.misses = min(t.misses+1, maxMisses)
 }

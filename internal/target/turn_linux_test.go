@@ -1,6 +1,8 @@
 package target
 
 import (
+	"errors"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -81,8 +83,30 @@ func TestNoSpinBesideOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if _, _, at := s.spin(fd, now); !at.Equal(now) || s.turn.misses != 0 {
+		if _, _, at := s.spin(fd, now); !at.Equal(now) || s.seenEmpty != now {
 			t.Error("it spun")
 		}
 	})
+	s.turn.end(now)
+	s.turn.lull = lullWaits
+	if s.turn.begin(now.Add(soonTime + 1)); s.turn.lull != 0 {
+		t.Error("it spins after a long wait")
+	}
+}
+
+// A reader whose turn is over learns at once of a reset that came before.
+func TestTurnEndsAtReset(t *testing.T) {
+	for range 10 { // whether the runtime knew of it before is a matter of luck
+		s, far := pair(t)
+		_ = far.SetLinger(0)
+		far.Close()
+		for !s.hungUp() {
+		}
+		_ = s.tcp.SetReadDeadline(time.Now().Add(10 * time.Second))
+		s.turn.begin(time.Now())
+		s.turn.began = time.Now().Add(-time.Hour)
+		if n, err := s.read([][]byte{make([]byte, 1)}); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
 }
