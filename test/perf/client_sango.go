@@ -17,9 +17,11 @@ func sangoBench(program, urls string, l load, raw bool) client {
 	if l.sessions > 1 {
 		args = append(args, "--sessions", strconv.Itoa(l.sessions))
 	}
+	digests := "none" // whatever the target would rather have
 	if l.digests {
-		args = append(args, "--digests", "both")
+		digests = "both"
 	}
+	args = append(args, "--digests", digests)
 	return func(ctx context.Context, d time.Duration) (outcome, error) {
 		out, cpu, err := runClient(ctx, d, program, append(args[:len(args):len(args)], "--time", d.String())...)
 		if err != nil {

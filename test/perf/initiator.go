@@ -42,7 +42,7 @@ func (p *perf) initiatorGroup(ctx context.Context, dir string) (err error) {
 	if r.file, err = fileOf(d.Dir(), p.size); err != nil {
 		return err
 	}
-	if err := p.fill(ctx, &r.volume); err != nil {
+	if err := fill(ctx, &r.volume); err != nil {
 		return err
 	}
 	if err := p.runCases(ctx, p.wanted(p.initiatorCases(r))); err != nil {

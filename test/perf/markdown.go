@@ -23,9 +23,9 @@ const fine = `## What to know about the comparison
 - **One machine.** A client takes processor time from the server that it measures. The faster the server, the more of the
   machine its client needs, so ratios here are lower than they would be with a client of its own machine. A client that
   costs less per request shows higher figures with either server: that is why three of them measure the target.
-- **Files.** Each target serves a file of its own of %s, on the same filesystem, whole in the page cache, filled by 4k requests
-  through its own target and written to the disk before anything is measured; so is what a run has written, after it. The rows
-  of pread and pwrite show that both files are in the same state. After all rounds both must still be in the page cache.
+- **Files.** Each target serves a file of its own of %s, on the same filesystem, whole in the page cache: both were
+  filled in turns, page by page, and written to the disk before anything is measured; so is what a run has written, after it. The
+  rows of pread and pwrite show how far both files are in the same state. After all rounds both must still be in the page cache.
 - **tgt** is Debian's, as it comes: 16 threads for I/O, write-back, digests off. Its volume is made thin, as ours are, since
   QEMU asks a thin volume before long reads what is allocated.
 - **Waiting.** Sango's target and initiator may look for a next request a few microseconds before they sleep. With depth 1

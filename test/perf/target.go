@@ -92,10 +92,8 @@ func (p *perf) withBoth(ctx context.Context, dir string, cases func(*pair) []*be
 		sango: s, onSango: volume{url: d.URL(0, 0), file: file, size: p.size},
 		tgt: t.process, onTgt: volume{url: t.url(), file: t.file, size: p.size},
 	}
-	for _, v := range []*volume{&both.onSango, &both.onTgt} {
-		if err := p.fill(ctx, v); err != nil {
-			return err
-		}
+	if err := fill(ctx, &both.onSango, &both.onTgt); err != nil {
+		return err
 	}
 	if err := p.runCases(ctx, p.wanted(cases(both))); err != nil {
 		return err

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,24 +21,58 @@ type volume struct {
 	size int64
 }
 
-// fill brings the file into the page cache in the one state in which comparisons are made: written by 4k requests
-// through its own target, over blocks that exist, and clean. Where long writes fill the cache its folios are large,
-// which makes each later 4k write several times as expensive.
-func (p *perf) fill(ctx context.Context, v *volume) error {
-	for _, l := range []load{{pattern: "write", request: 1 << 20, depth: 8}, {pattern: "write", request: 4 << 10, depth: 32}} {
-		if err := v.forget(); err != nil {
-			return err
+// fill brings files of one size into the page cache in the one state in which comparisons are made: written 4k by 4k, over
+// blocks that exist, and clean. Where long writes fill the cache its folios are large, which makes each later 4k write
+// several times as expensive. The files take turns page by page, past their targets, so that none gets the pages that
+// lie better in memory: of two files that were filled one after the other, one was read a third faster.
+func fill(ctx context.Context, volumes ...*volume) error {
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			f.Close() // it is on the disk by then, or there is another error
 		}
-		_, _, err := runClient(ctx, 10*time.Minute, p.sango, "bench", v.url, "--destroy", "--raw", "--rw", l.pattern, "--bs", strconv.Itoa(l.request),
-			"--depth", strconv.Itoa(l.depth), "--time", "0", "--count", strconv.FormatInt(v.size/int64(l.request), 10))
+	}()
+	for _, v := range volumes {
+		f, err := os.OpenFile(v.file, os.O_RDWR, 0)
 		if err != nil {
 			return err
 		}
+		files = append(files, f)
 	}
-	if err := v.settle(); err != nil {
+	data := make([]byte, 1<<20)
+	if _, err := rand.Read(data); err != nil {
 		return err
 	}
-	return v.cached(ctx)
+	for _, request := range []int{1 << 20, 4 << 10} {
+		for off := int64(0); off < volumes[0].size; off += int64(request) {
+			if off%(1<<20) == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			at := int(off % int64(len(data)))
+			for _, f := range files {
+				if _, err := f.WriteAt(data[at:at+request], off); err != nil {
+					return err
+				}
+			}
+		}
+		for _, f := range files {
+			if err := f.Sync(); err != nil {
+				return err
+			}
+			if request == 4<<10 {
+				continue
+			}
+			if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+				return err
+			}
+		}
+	}
+	for _, v := range volumes {
+		if err := v.cached(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle writes what is dirty to the disk, so that the next run does not meet the kernel doing it.
@@ -49,19 +83,6 @@ func (v *volume) settle() error {
 	}
 	defer f.Close()
 	return f.Sync()
-}
-
-// forget drops the file from the page cache.
-func (v *volume) forget() error {
-	f, err := os.OpenFile(v.file, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
 // cached returns an error unless the whole file is in the page cache: what has to be read again comes in folios of

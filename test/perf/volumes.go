@@ -47,6 +47,13 @@ func (p *perf) volumesGroup(ctx context.Context, dir string) error {
 		}
 		p.say("made %s in %.1f s", several(n.count, "volume"), time.Since(begin).Seconds())
 	}
+	var files []*volume
+	for _, n := range nodes {
+		files = append(files, &volume{file: n.file, size: n.size})
+	}
+	if err := fill(ctx, files...); err != nil {
+		return err
+	}
 	return p.runCases(ctx, p.wanted(p.volumeCases(nodes)))
 }
 
@@ -96,7 +103,7 @@ func (p *perf) makeNode(ctx context.Context, n *node) error {
 	return nil
 }
 
-// addVolumes starts the node with new volumes, and stops it. It fills the first volume of all when that is new.
+// addVolumes starts the node with new volumes, and stops it.
 func (p *perf) addVolumes(ctx context.Context, n *node, flags []string) (err error) {
 	d, _, err := p.startSango(ctx, n.dir, 1, flags...)
 	if err != nil {
@@ -106,10 +113,8 @@ func (p *perf) addVolumes(ctx context.Context, n *node, flags []string) (err err
 	if n.file != "" {
 		return nil
 	}
-	if n.file, err = fileOf(d.Dir(), n.size); err != nil {
-		return err
-	}
-	return p.fill(ctx, &volume{file: n.file, url: d.URL(0, 0), size: n.size})
+	n.file, err = fileOf(d.Dir(), n.size)
+	return err
 }
 
 // managed is how many volumes are made and deleted to see what that costs.
