@@ -49,8 +49,10 @@ func read(t *Task) error {
 			return err
 		}
 	}
-	bs, _ := t.unit.geometry()
-	n = (n + bs - 1) / bs * bs
+	if n < t.end-t.off { // else it is whole blocks as it is
+		bs, _ := t.unit.geometry()
+		n = (n + bs - 1) / bs * bs
+	}
 	if t.In.Len() == 0 { // else this is the second try
 		t.In.Grow(int(n))
 	}

@@ -57,6 +57,9 @@ func parseWrite(t *Task) error {
 // told by the residual that they were less (RFC 7143 §11.4.5).
 func (t *Task) offered() (int64, error) {
 	n := int64(t.Out.Len())
+	if n == int64(t.need) {
+		return n, nil
+	}
 	if bs, _ := t.unit.geometry(); n%bs != 0 {
 		t.overflow = true
 		return 0, badLength()

@@ -358,7 +358,7 @@ func (c *conn) teardown(err error) {
 		c.in.buf.Release()
 		c.in.buf = nil
 	}
-	c.sock.turn.end()
+	c.sock.turn.end(time.Now())
 	c.srv.gone(c, end.err)
 	close(c.done)
 }

@@ -110,7 +110,7 @@ func (s *socket) readOnce(fd uintptr) bool {
 	}
 	now := time.Now()
 	if s.turn.begin(now); s.turn.over(fd, now) {
-		return s.wait()
+		return s.wait(now)
 	}
 	n, errno := vecio.Read(fd, s.readVec)
 	if errno == unix.EAGAIN {
@@ -118,7 +118,7 @@ func (s *socket) readOnce(fd uintptr) bool {
 	}
 	switch {
 	case errno == unix.EAGAIN:
-		return s.wait()
+		return s.wait(now)
 	case errno != 0:
 		s.readErr = os.NewSyscallError("readv", errno)
 		return true
@@ -134,8 +134,8 @@ func (s *socket) readOnce(fd uintptr) bool {
 }
 
 // wait makes the runtime wait.
-func (s *socket) wait() bool {
-	s.turn.end()
+func (s *socket) wait(now time.Time) bool {
+	s.turn.end(now)
 	if s.lent != nil {
 		s.park(s.lent)
 	}

@@ -29,11 +29,12 @@ func newTurns() *turns {
 type turn struct {
 	of     *turns
 	began  time.Time
+	ended  time.Time
 	waits  bool // it waits, or has just done so
 	misses uint // spins in vain since the last one that was not
 	skip   int  // waits to go without a spin
 	pdus   int  // that came since nothing was there to read
-	lull   int  // how often in a row those were one or none
+	lull   int  // how often in a row those were one or none, and came soon
 }
 
 // turnTime is how long a reader goes on without a wait. Go's scheduler looks
@@ -51,8 +52,12 @@ const (
 // up on both sides takes more.
 const spinTime = 50 * time.Microsecond
 
-// lullWaits is how many times in a row one PDU or none must have come between
-// two waits for the reader to spin. More is a load at which the next batch is
+// soonTime is how long a wait may take, that of a host which has only waited for
+// the answer.
+const soonTime = 4 * spinTime
+
+// lullWaits is how many times in a row a wait must have been short, and brought
+// one PDU or none, for the reader to spin. More is a load at which the next batch is
 // the larger the later it is looked for.
 const lullWaits = 16
 
@@ -67,15 +72,18 @@ const maxMisses = 10
 // begin notes that the reader goes on.
 func (t *turn) begin(now time.Time) {
 	if t.waits {
+		if now.Sub(t.ended) > soonTime {
+			t.lull = 0
+		}
 		t.waits, t.began = false, now
 		t.of.awake.Add(1)
 	}
 }
 
 // end notes that the reader waits.
-func (t *turn) end() {
+func (t *turn) end(now time.Time) {
 	if !t.waits {
-		t.waits = true
+		t.waits, t.ended = true, now
 		t.of.awake.Add(-1)
 	}
 }
@@ -97,8 +105,7 @@ func (s *socket) spin(fd uintptr, now time.Time) (n int, errno unix.Errno, at ti
 	if !t.calm() {
 		return 0, unix.EAGAIN, now
 	}
-	end := now.Add(spinTime)
-	for t.of.awake.Load() <= t.of.spare {
+	for began := now; t.of.awake.Load() <= t.of.spare; {
 		before := now
 		now = time.Now()
 		if n, errno = vecio.Read(fd, s.readVec); errno != unix.EAGAIN {
@@ -106,11 +113,11 @@ func (s *socket) spin(fd uintptr, now time.Time) (n int, errno unix.Errno, at ti
 			return n, errno, now
 		}
 		s.seenEmpty = now
-		if now.After(end) || now.Sub(before) > stolenTime {
-			t.miss()
+		if now.Sub(began) > spinTime || now.Sub(before) > stolenTime {
 			break
 		}
 	}
+	t.miss()
 	return 0, unix.EAGAIN, now
 }
 

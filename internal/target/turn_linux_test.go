@@ -83,10 +83,15 @@ func TestNoSpinBesideOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if _, _, at := s.spin(fd, now); !at.Equal(now) || s.turn.misses != 0 {
+		if _, _, at := s.spin(fd, now); !at.Equal(now) || s.seenEmpty != now {
 			t.Error("it spun")
 		}
 	})
+	s.turn.end(now)
+	s.turn.lull = lullWaits
+	if s.turn.begin(now.Add(soonTime + 1)); s.turn.lull != 0 {
+		t.Error("it spins after a long wait")
+	}
 }
 
 // A reader whose turn is over learns at once of a reset that came before.
