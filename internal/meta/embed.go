@@ -173,6 +173,7 @@ var needless = []string{
 	"failed to update storage version",
 	"rejecting member add request",
 	"rejecting member remove request",
+	"clientv3/retry_interceptor: getToken failed",
 }
 
 func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
