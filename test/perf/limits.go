@@ -31,9 +31,12 @@ func (p *perf) limitCases(b *pair) []*benchCase {
 		},
 	}
 	for _, l := range []load{
-		{pattern: "randread", request: 4 << 10}, {pattern: "randwrite", request: 4 << 10},
-		{pattern: "randread", request: 64 << 10}, {pattern: "randwrite", request: 64 << 10},
-		{pattern: "read", request: 1 << 20}, {pattern: "write", request: 1 << 20},
+		{pattern: "randread", request: 4 << 10},
+		{pattern: "randwrite", request: 4 << 10},
+		{pattern: "randread", request: 64 << 10},
+		{pattern: "randwrite", request: 64 << 10},
+		{pattern: "read", request: 1 << 20},
+		{pattern: "write", request: 1 << 20},
 	} {
 		call, settle := "pread", func(*volume) func() error { return nil }
 		if l.writes() {

@@ -10,8 +10,10 @@ import (
 )
 
 var nbdLoads = []load{
-	{pattern: "randread", request: 4 << 10, depth: 32}, {pattern: "randwrite", request: 4 << 10, depth: 32},
-	{pattern: "randread", request: 64 << 10, depth: 16}, {pattern: "randwrite", request: 64 << 10, depth: 16},
+	{pattern: "randread", request: 4 << 10, depth: 32},
+	{pattern: "randwrite", request: 4 << 10, depth: 32},
+	{pattern: "randread", request: 64 << 10, depth: 16},
+	{pattern: "randwrite", request: 64 << 10, depth: 16},
 }
 
 // nbdServer is an export in memory, at a unix socket.

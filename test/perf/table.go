@@ -58,9 +58,9 @@ func (r *report) bars() (met, all int) {
 }
 
 // rows are what was judged of a case.
-func (c *caseResult) rows() []row {
+func (r *caseResult) rows() []row {
 	find := func(name string) *contenderResult {
-		for _, x := range c.Contenders {
+		for _, x := range r.Contenders {
 			if x.Name == name {
 				return x
 			}
@@ -74,15 +74,15 @@ func (c *caseResult) rows() []row {
 		return ""
 	}
 	var rows []row
-	if len(c.claims) == 0 { // nothing to judge: what there is
-		for _, x := range c.Contenders {
-			v := x.All[c.Main]
-			rows = append(rows, row{load: c.Title, client: c.Client, what: c.Main.String(), left: value(x.Name, c.Main), spread: c.Main.format(v.Min) + " to " + c.Main.format(v.Max)})
+	if len(r.claims) == 0 { // nothing to judge: what there is
+		for _, x := range r.Contenders {
+			v := x.All[r.Main]
+			rows = append(rows, row{load: r.Title, client: r.Client, what: r.Main.String(), left: value(x.Name, r.Main), spread: r.Main.format(v.Min) + " to " + r.Main.format(v.Max)})
 		}
 		return rows
 	}
-	for _, j := range c.Judged {
-		w := row{load: c.Title, client: c.Client, what: j.Metric.String(), left: value(j.Of, j.Metric)}
+	for _, j := range r.Judged {
+		w := row{load: r.Title, client: r.Client, what: j.Metric.String(), left: value(j.Of, j.Metric)}
 		format := func(v float64) string { return fmt.Sprintf("%.2f", v) }
 		if j.To == "" {
 			format = j.Metric.format
