@@ -93,9 +93,15 @@ func (i *itl) ready(t *Task) (run, gone bool) {
 	case t.phase != phaseGathering || t.killed.Load(): // aborted
 		return false, false
 	case t.streaming.piece:
-		t.streaming.ready = true // its end will call again
+		t.streaming.ready = true // its end will complete it
 		return false, false
-	case t.doomed:
+	}
+	return i.complete(t)
+}
+
+// complete is ready for a task that gathers. Call with the lock.
+func (i *itl) complete(t *Task) (run, gone bool) {
+	if t.doomed {
 		i.stopWaiting(t)
 		i.unlink(t)
 		return false, true
@@ -119,7 +125,7 @@ func (i *itl) fail(t *Task, cc *scsi.CheckCondition) bool {
 		return false
 	}
 	if t.streaming.piece {
-		t.streaming.fault = cc // its end will call again
+		t.streaming.fault = cc // its end will end it
 		return false
 	}
 	i.stopWaiting(t)

@@ -125,6 +125,7 @@ func (t *Task) Reset() {
 	t.Out.Release()
 	t.In.Release()
 	out, in, vec := t.Out, t.In, t.streaming.vec
+	clear(vec)
 	*t = Task{Out: out, In: in}
 	t.streaming.vec = vec[:0]
 }

@@ -39,6 +39,9 @@ func (t *Task) Stream(n int) {
 	if t.itl == nil || t.cmd.flags&streams == 0 || t.OutLen <= pieceMax {
 		return
 	}
+	if bs, _ := t.unit.geometry(); t.OutLen%int(bs) != 0 {
+		return // it will be refused
+	}
 	for t.stream(min(n, t.OutLen)) {
 	}
 }
@@ -114,27 +117,33 @@ func (t *Task) endPiece(n int64, err error) {
 	}
 	waiters := t.fences
 	t.fences = nil
-	killed := t.killed.Load()
-	if killed {
+	var run, gone bool
+	fault := s.fault
+	switch killed := t.killed.Load(); {
+	case killed, fault != nil:
 		i.stopWaiting(t)
 		i.unlink(t)
 		i.advance(nil)
+		if gone = true; killed {
+			t.Status, t.Aborted = scsi.TaskAborted, true
+		} else {
+			t.conclude(fault)
+		}
+	case s.ready:
+		if run, gone = i.complete(t); gone {
+			t.conclude(scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported))
+		}
 	}
-	ready, fault := s.ready, s.fault
 	i.mu.Unlock()
-	if killed {
-		t.Status, t.Aborted = scsi.TaskAborted, true
+	// Unless it ends or runs here, t may be somebody else's from now on.
+	if gone {
 		i.deliver(t)
 	}
 	for _, f := range waiters {
 		f.end()
 	}
-	switch {
-	case killed:
-	case fault != nil:
-		t.Fail(fault)
-	case ready:
-		t.Ready()
+	if run {
+		u.execute(t, false)
 	}
 }
 

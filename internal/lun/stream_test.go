@@ -236,6 +236,11 @@ func TestNoStream(t *testing.T) {
 		{"FUA", func(s *stream) { s.task.arg = argFUA }},
 		{"no write cache", func(s *stream) { s.u.modes.wce.Store(false) }},
 		{"small", func(s *stream) { s.task = s.w.write(64<<10, 0, s.data) }},
+		{"part of a block at the end", func(s *stream) {
+			s.task = s.w.out(128<<10+100, 0x2a, 0, 0, 0, 0, 0, 0, 2, 0, 0)
+			s.w.Admit(s.task)
+			give(s.task, s.data)
+		}},
 		{"unaligned", func(s *stream) { s.task = s.w.write(128<<10, 1, s.data) }},
 		{"reserved", func(s *stream) { s.reserve() }},
 		{"aborted", func(s *stream) { s.w.manage(TMF{Function: AbortTaskSet}) }},
@@ -400,4 +405,36 @@ func TestStreamBeforeCacheIsOff(t *testing.T) {
 			t.Error("it was not flushed")
 		}
 	}
+}
+
+// What comes for a task while a piece is being written is done at its end
+// before anybody can end the task, whose transport may use it again then.
+func TestStreamEndsInAPieceOfATaskThatGoes(t *testing.T) {
+	s := newStream(t)
+	s.dev.keep()
+	s.task.Stream(64 << 10)
+	s.task.Ready()
+	var next *Task
+	f := newFence(func() {
+		s.w.Detach() // aborts what is left
+		s.w.wait(s.task)
+		tag := s.task.Tag
+		s.task.Reset()
+		next = s.task
+		again := s.other.out(4096, 0x2a, 0, 0, 0, 0, 0, 0, 0, 8, 0)
+		next.CDB, next.Write, next.Expected, next.Attr, next.Tag = again.CDB, true, 4096, again.Attr, tag
+		s.other.Admit(next)
+	})
+	s.task.itl.retire(f)
+	f.end()
+	s.dev.let()
+	if next == nil {
+		t.Fatal("nobody was told of the end of the piece")
+	}
+	if s.other.isDone(next) {
+		t.Error("a command ran before its data was there")
+	}
+	give(next, s.data)
+	next.Ready()
+	wantGood(t, s.other.wait(next))
 }
