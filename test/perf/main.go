@@ -68,7 +68,7 @@ func parse(args []string) (*options, error) {
 	f := flag.NewFlagSet("perf", flag.ContinueOnError)
 	f.StringVar(&o.sango, "sango", "bin/sango", "the sango `program`")
 	f.IntVar(&o.rounds, "rounds", 5, "how often each load runs on each contender")
-	f.DurationVar(&o.time, "time", 3*time.Second, "of each run")
+	f.DurationVar(&o.time, "time", 2500*time.Millisecond, "of each run")
 	size := f.String("size", "1G", "of each volume")
 	f.StringVar(&o.out, "out", "", "directory for results.json, results.md and results.svg (default docs/bench, or with -short or -only .cache/perf)")
 	f.StringVar(&o.dir, "dir", "", "directory for the volumes (default: a temporary one)")

@@ -11,7 +11,7 @@ import (
 
 // intro says how to read the tables.
 const intro = `Only ratios within one run mean something: the machine is part of every figure. In each round of a case its contenders
-run one after the other, each for %.3g s, and the order turns from round to round; a ratio is taken within a round, and what is
+run one after the other, each for %.3g s (of the limits: a third), and the order turns from round to round; a ratio is taken within a round, and what is
 shown is the median of %d rounds with the lowest and the highest. Client and server share the processors, over the loopback.
 [NOTES.md](NOTES.md) says what was tried to get there.
 
