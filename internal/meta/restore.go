@@ -5,15 +5,23 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"sango/internal/san"
 )
 
-// epochLeap is what a restore raises all epochs by: those that were granted
-// after the backup are known to the volumes, and never granted again.
+// epochLeap is what a restore raises all epochs by at least: those that were
+// granted after the backup are known to the volumes, and never granted again.
 const epochLeap = 1 << 32
+
+// leap returns the epoch or incarnation at which a restore at the time now goes
+// on from n. The time keeps those apart that follow two restores of one backup:
+// there are never as many as 1024 in a millisecond.
+func leap(n uint64, now time.Time) uint64 {
+	return max(n+epochLeap, uint64(max(now.UnixMilli(), 0))<<10)
+}
 
 // restoreOps and restoreBytes bound one transaction of a restore.
 const (
@@ -54,7 +62,7 @@ func (s *Store) restore(ctx context.Context, info BackupInfo, r io.Reader, repla
 		return info, err
 	}
 	var ops []clientv3.Op
-	size := 0
+	size, now := 0, time.Now()
 	flush := func() error {
 		if len(ops) == 0 {
 			return nil
@@ -75,8 +83,8 @@ func (s *Store) restore(ctx context.Context, info BackupInfo, r io.Reader, repla
 		if err := s.room.take(changeSize(key, value), false); err != nil {
 			return err
 		}
-		value, err := restored(key, value)
-		if err != nil {
+		value, err := restored(key, value, now)
+		if value == nil || err != nil {
 			return err
 		}
 		if len(ops) >= restoreOps || size+len(value) > restoreBytes {
@@ -141,22 +149,29 @@ func (s *Store) clear(ctx context.Context, replace bool) error {
 }
 
 // restored is what a value becomes: epochs and incarnations that nobody has
-// had, because those of after the backup were handed out too.
-func restored(key string, value []byte) ([]byte, error) {
+// had, because those of after the backup were handed out too. It is nil for what
+// is not restored: that a volume was being made. It may have been finished after
+// the backup, and the next start would throw its bytes away.
+func restored(key string, value []byte, now time.Time) ([]byte, error) {
 	switch {
 	case strings.HasPrefix(key, "owners/"):
 		var o Owner
 		if err := decode(key, value, &o); err != nil {
 			return nil, err
 		}
-		o.Epoch += epochLeap
+		o.Epoch = san.Epoch(leap(uint64(o.Epoch), now))
 		return json.Marshal(&o)
+	case strings.HasPrefix(key, "pending/"):
+		var p Pending
+		if err := decode(key, value, &p); p == PendingCreate || err != nil {
+			return nil, err
+		}
 	case key == "counters/"+incarnations:
 		var n uint64
 		if err := decode(key, value, &n); err != nil {
 			return nil, err
 		}
-		return json.Marshal(n + epochLeap)
+		return json.Marshal(leap(n, now))
 	}
 	return value, nil
 }
