@@ -106,11 +106,11 @@ func (t *Task) endPiece(n int64, err error) {
 	u.workers.push(u.set.leave(t))
 	i.mu.Lock()
 	t.end, s.piece = s.end, false
-	switch {
-	case err == nil:
+	switch err {
+	case nil:
 		t.off += n
 		s.written += int(n)
-	case err == block.ErrWouldBlock: //nolint:errorlint // one value, never wrapped, on the hot path
+	case block.ErrWouldBlock: //nolint:errorlint // one value, never wrapped, on the hot path
 		s.off = true
 	default:
 		s.off, s.err = true, err
