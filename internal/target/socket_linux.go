@@ -29,7 +29,9 @@ type socket struct {
 	readWant  int
 	readN     int
 	readErr   error
-	seenEmpty time.Time // last moment at which nothing was there to read
+	seenEmpty time.Time // last moment before which nothing came that is still there to read
+	marked    time.Time // when unread was counted
+	unread    int       // bytes that were there then, and are still
 	arrival   time.Time // of the bytes of the last read: seenEmpty before it
 	turn      turn
 
@@ -112,6 +114,7 @@ func (s *socket) readOnce(fd uintptr) bool {
 	if s.turn.begin(now); s.turn.over(fd, now) {
 		return s.wait(now)
 	}
+	s.mark(fd, now)
 	n, errno := vecio.Read(fd, s.readVec)
 	if errno == unix.EAGAIN {
 		n, errno, now = s.spin(fd, now)
@@ -127,10 +130,36 @@ func (s *socket) readOnce(fd uintptr) bool {
 		return true
 	}
 	s.readN, s.arrival = n, s.seenEmpty
-	if n < s.readWant {
-		s.seenEmpty = now // it took all there was
+	if s.took(n); n < s.readWant {
+		s.seenEmpty, s.unread = now, 0 // it took all there was
 	}
 	return true
+}
+
+// markTime is how old seenEmpty gets before bytes are counted.
+const markTime = 10 * time.Millisecond
+
+// mark counts what is there to read if the socket has not been empty for long:
+// it never is under a load that the target is the slower end of, and what comes
+// then is not old for that. What is left when as many bytes were read came
+// after the count.
+func (s *socket) mark(fd uintptr, now time.Time) {
+	if s.unread > 0 || now.Sub(s.seenEmpty) < markTime {
+		return
+	}
+	if n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ); err == nil && n > 0 {
+		s.marked, s.unread = now, n
+	}
+}
+
+// took notes that n bytes were read.
+func (s *socket) took(n int) {
+	if s.unread == 0 {
+		return
+	}
+	if s.unread = max(s.unread-n, 0); s.unread == 0 {
+		s.seenEmpty = s.marked
+	}
 }
 
 // wait makes the runtime wait.

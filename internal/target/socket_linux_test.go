@@ -153,3 +153,41 @@ func TestIovecLayout(t *testing.T) {
 		t.Errorf("iov_len has %d bytes, want %d", got, word)
 	}
 }
+
+// Under a load that never leaves the socket empty the arrival time goes on: it
+// is never later than the bytes came, and no older than what was there before
+// them took to read.
+func TestArrivalWhereTheSocketIsNeverEmpty(t *testing.T) {
+	s, far := pair(t)
+	_ = s.tcp.SetReadDeadline(time.Now().Add(time.Minute))
+	send := func() {
+		if _, err := far.Write(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(n int) time.Time {
+		b := make([]byte, n)
+		for got := 0; got < n; {
+			m, err := s.read([][]byte{b[got:]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += m
+		}
+		return s.arrival
+	}
+	empty := time.Now().Add(-time.Hour)
+	s.seenEmpty = empty
+	for send(); !readable(t, s); {
+	}
+	for range 2 {
+		if at := read(50); !at.Equal(empty) {
+			t.Fatalf("what was there has the arrival time %v after the socket was empty", at.Sub(empty))
+		}
+		send()
+	}
+	now := time.Now()
+	if at := read(100); !at.After(empty) || at.After(now) {
+		t.Errorf("what came later has the arrival time %v after the socket was empty", at.Sub(empty))
+	}
+}
