@@ -31,6 +31,9 @@ type frontend interface {
 // startFrontend makes the frontend of o over dev, or takes over the disk that
 // st names.
 func startFrontend(ctx context.Context, o *Options, st *State, dev block.Device, recover bool) (frontend, error) {
+	if err := checkDriver(ctx, o.As); err != nil { // before warnings of what would go wrong with a disk
+		return nil, err
+	}
 	switch o.As {
 	case AsUblk:
 		locked := prepareProcess(o.Logger)
@@ -67,10 +70,24 @@ func ublkFrontend(d *ublk.Disk, err error) (frontend, error) {
 	return &ublkDisk{d}, nil
 }
 
-// withoutDriver gives the errors of a driver that is not loaded their kind.
+// checkDriver fails where the kernel's driver of a frontend is not there.
+func checkDriver(ctx context.Context, as string) error {
+	switch as {
+	case AsUblk:
+		return withoutDriver(ublk.Check())
+	case AsNBD:
+		if s, err := kernelnbd.Probe(ctx); err == nil && !s.Driver {
+			return withoutDriver(kernelnbd.ErrNoDriver)
+		}
+	}
+	return nil
+}
+
+// withoutDriver gives the errors of a driver that is not loaded their kind, and
+// names the frontend that needs none.
 func withoutDriver(err error) error {
 	if errors.Is(err, ublk.ErrNoDriver) || errors.Is(err, kernelnbd.ErrNoDriver) {
-		return san.Errorf(san.ErrUnavailable, "%v", err)
+		return san.Errorf(san.ErrUnavailable, "%v; or attach with --as socket, an NBD server for QEMU, nbdcopy and the like: it needs no driver", err)
 	}
 	return err
 }

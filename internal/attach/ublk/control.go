@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,16 @@ const (
 
 // ErrNoDriver says that the kernel has no ublk driver, or has not loaded it.
 var ErrNoDriver = errors.New("load the driver with \"modprobe ublk_drv\" (Linux 6.4 or later, CONFIG_BLK_DEV_UBLK)")
+
+// Check says what is missing where a disk can't be made for lack of the driver.
+func Check() error { return checkDriver(uapi.ControlPath) }
+
+func checkDriver(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not there: %w", path, ErrNoDriver)
+	}
+	return nil // whatever else is wrong, Start tells
+}
 
 func openControl(path string) (_ *control, err error) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)

@@ -79,6 +79,12 @@ func TestStartSaysWhatIsMissing(t *testing.T) {
 	if !errors.Is(err, ErrNoDriver) || !strings.Contains(err.Error(), "modprobe ublk_drv") {
 		t.Error(err)
 	}
+	if err := checkDriver(filepath.Join(t.TempDir(), "none")); !errors.Is(err, ErrNoDriver) {
+		t.Error(err)
+	}
+	if err := checkDriver(t.TempDir()); err != nil {
+		t.Error(err)
+	}
 	if _, err := Start(t.Context(), nil, Options{Depth: -1}); err == nil || !strings.Contains(err.Error(), "deep") {
 		t.Error(err)
 	}
