@@ -53,6 +53,9 @@ func openStack(ctx context.Context, o *Options, st *State, initiatorName string,
 	}
 	s.sched = sched.New(dev, limits)
 	s.top = stats.New(s.sched)
+	if s.paths != nil { // the store of a volume: source tells it itself
+		s.top.OnFull(newFullNote(o.Logger).found)
+	}
 	return s, nil
 }
 

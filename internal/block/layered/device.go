@@ -59,7 +59,9 @@ func (d *device) Submit(r *block.Request) {
 	v.busy.Add(-1)
 	v.gate.RUnlock()
 	if err != nil {
-		err = outcome(r, err)
+		if err = outcome(r, err); block.ClassOf(err) == block.NoSpace {
+			v.s.full.note(v)
+		}
 	}
 	r.End(err)
 }

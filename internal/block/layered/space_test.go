@@ -1,7 +1,10 @@
 package layered
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -133,5 +136,29 @@ func TestSyncOfManifestFails(t *testing.T) {
 	w.fs.FailSync(nil)
 	if err := do(w.reopen(id), func() error { return w.snapshot(id, "a") }, w.close); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNoSpaceIsInTheLog looks for one line that says what to do.
+func TestNoSpaceIsInTheLog(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t, 1)
+	if err := w.open(); err != nil {
+		t.Fatal(err)
+	}
+	w.s.log = slog.New(slog.NewTextHandler(&log, nil))
+	id, err := w.create(6 * cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fs.SetCapacity(w.fs.Used())
+	for range 3 {
+		if err := w.write(id, 0, cl, 0); classify(err) != block.NoSpace {
+			t.Fatal(err)
+		}
+		w.forgetOp()
+	}
+	if n := strings.Count(log.String(), "is full"); n != 1 || !strings.Contains(log.String(), "free space") {
+		t.Errorf("%d lines: %s", n, log.String())
 	}
 }

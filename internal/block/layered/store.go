@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -48,6 +49,7 @@ type Store struct {
 	boot    [16]byte
 	self    holder
 	newID   func() layerID
+	full    fullNote
 
 	mu       sync.Mutex // guards what follows
 	rate     int64
@@ -71,6 +73,7 @@ func OpenStore(dir string, o Options) (*Store, error) {
 	s := &Store{
 		fs: o.FS, dir: path.Clean(dir), segment: o.Segment, log: o.Log, rate: o.Rate,
 		newID: san.NewUUID, entries: map[san.UUID]*entry{},
+		full: fullNote{began: time.Now()},
 	}
 	if s.fs == nil {
 		s.fs = vfs.OS{}

@@ -54,6 +54,7 @@ type Device struct {
 	pool     *layer.Pool
 	inflight atomic.Int64
 	ops      [ops]counters
+	full     func()
 }
 
 // New returns a layer over d.
@@ -62,6 +63,10 @@ func New(d block.Device) *Device {
 	s.pool = layer.NewPool(s.after)
 	return s
 }
+
+// OnFull makes the layer call f for each request that found no space in the
+// store. To be called before the first request.
+func (d *Device) OnFull(f func()) { d.full = f }
 
 // Snapshot returns the counts. They are read one by one: a request that ends
 // meanwhile may show in some of them only.
@@ -109,6 +114,9 @@ func (d *Device) after(c *layer.Call) {
 		k.hist[min(bits.Len64(uint64(took/time.Microsecond)), Buckets-1)].Add(1)
 		if err != nil {
 			k.errors.Add(1)
+			if d.full != nil && block.ClassOf(err) == block.NoSpace {
+				d.full()
+			}
 		} else {
 			k.bytes.Add(uint64(r.Len))
 		}
