@@ -93,7 +93,13 @@ write-zeroes are passed on. SG_IO and the kernel's ioctls for persistent reserva
 volumes uses the kernel's own initiator, or reserves at the target.
 
 A secret in a URL can be seen in the process list: --chap-secret-file hides it.
-`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0]) })
+`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		err := o.run(ctx, a, args[0])
+		if err != nil {
+			supervise.TellError(err)
+		}
+		return err
+	})
 	o.hostFlags.add(c)
 	p := c.Flags()
 	p.StringVar(&o.as, "as", attach.AsUblk, "what applications get: ublk, nbd or socket")
@@ -156,6 +162,7 @@ func (o *attachOptions) run(ctx context.Context, a *app, source string) error {
 		// Requests may be under way: whoever asked for them must not get an answer
 		// that another process could contradict.
 		fmt.Fprintln(a.err, "sango:", err)
+		supervise.TellError(err)
 		os.Exit(exitRefused)
 	}
 	return err

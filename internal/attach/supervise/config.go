@@ -211,6 +211,7 @@ func (a *Attachment) Args(hostDir string) []string {
 const (
 	EnvSource   = "SANGO_ATTACH_SOURCE"   // goes before SOURCE, which lacks the secrets of its URLs
 	EnvSettings = "SANGO_ATTACH_SETTINGS" // attach.Options.Settings; made of the secrets too
+	EnvErrorFD  = "SANGO_ATTACH_ERROR_FD" // number of the file that takes why the program fails
 )
 
 // Env returns what is added to the environment of the program that serves a.

@@ -3,10 +3,12 @@ package supervise
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -53,15 +55,61 @@ func (p *Programs) Start(a *Attachment) (Process, error) {
 	cmd.Env = append(os.Environ(), a.Env()...)
 	cmd.Stderr = p.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	// Its log goes where ours does, without us in between: it may outlive us.
+	why, tell, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.ExtraFiles = []*os.File{tell}
+	cmd.Env = append(cmd.Env, EnvErrorFD+"="+strconv.Itoa(errorFD))
+	err = cmd.Start()
+	_ = tell.Close()
+	if err != nil {
+		_ = why.Close()
 		return nil, err
 	}
 	c := &program{cmd: cmd, done: make(chan struct{})}
 	go func() { // ends with the process
 		defer close(c.done)
-		c.err = cmd.Wait()
+		defer why.Close()
+		if c.err = cmd.Wait(); c.err != nil {
+			c.err = because(why, c.err)
+		}
 	}()
 	return c, nil
+}
+
+const (
+	errorFD  = 3        // of the first of ExtraFiles
+	maxError = 16 << 10 // bytes of an error that are kept; a pipe takes them without a reader
+)
+
+// because returns the error that a process told through its pipe, err where it
+// told none: it was killed, say.
+func because(pipe *os.File, err error) error {
+	// The other end is closed, unless the process has left one of its own.
+	_ = pipe.SetReadDeadline(time.Now().Add(time.Second))
+	told, _ := io.ReadAll(io.LimitReader(pipe, maxError))
+	if text := strings.TrimSpace(strings.ToValidUTF8(string(told), "?")); text != "" {
+		return fmt.Errorf("%s (%w)", strings.ReplaceAll(text, "\n", "; "), err)
+	}
+	return err
+}
+
+// TellError tells the supervisor of this process, if it has one, why the
+// process fails.
+func TellError(err error) {
+	fd, perr := strconv.Atoi(os.Getenv(EnvErrorFD))
+	if perr != nil || fd < errorFD {
+		return
+	}
+	f := os.NewFile(uintptr(fd), "supervisor")
+	if f == nil {
+		return
+	}
+	text := err.Error()
+	_, _ = f.WriteString(text[:min(len(text), maxError)]) // it may be gone
+	_ = f.Close()
 }
 
 // program is a child.
