@@ -2,25 +2,24 @@ package iscsi
 
 import (
 	"encoding/binary"
-	"hash/crc32"
+
+	"sango/internal/crc32c"
 )
 
 // DigestLen is the length of a header or data digest, in bytes.
 const DigestLen = 4
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Digest returns the CRC32C of b (RFC 7143 §13.1).
-func Digest(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+func Digest(b []byte) uint32 { return crc32c.Update(0, b) }
 
 // UpdateDigest returns the digest of what crc covers followed by b. A digest
 // starts from 0.
-func UpdateDigest(crc uint32, b []byte) uint32 { return crc32.Update(crc, castagnoli, b) }
+func UpdateDigest(crc uint32, b []byte) uint32 { return crc32c.Update(crc, b) }
 
 // PadDigest returns the digest of what crc covers followed by the padding of
 // n bytes of data: a data digest covers the padding.
 func PadDigest(crc uint32, n int) uint32 {
-	return crc32.Update(crc, castagnoli, padding[:Pad(n)])
+	return crc32c.Update(crc, padding[:Pad(n)])
 }
 
 // padding is what PadDigest covers: a local array would be garbage each time.
