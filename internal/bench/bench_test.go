@@ -111,6 +111,33 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+// Requests share a buffer where nothing is read into any, and nobody looks at
+// what was written. A verifying run has others for reading back.
+func TestBuffers(t *testing.T) {
+	for _, c := range []struct {
+		pattern Pattern
+		verify  bool
+		want    int
+	}{{RandWrite, false, 1}, {Write, false, 1}, {Write, true, 16}, {RandRW, false, 8}, {Read, false, 8}} {
+		v := newVolume(t, 1<<20)
+		var mu sync.Mutex
+		seen := map[*byte]bool{}
+		v.seen = func(r *block.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[&r.Bufs[0][0]] = true
+		}
+		cfg := base(v)
+		cfg.Volumes, cfg.Pattern, cfg.Verify = []Volume{v, v}, c.pattern, c.verify
+		if c.verify {
+			cfg.Volumes, cfg.Depth = cfg.Volumes[:1], 8
+		}
+		if r := mustRun(t, cfg); r.Errors != 0 || len(seen) != c.want {
+			t.Errorf("%s, verify %v: %d buffers, want %d; %d errors", c.pattern, c.verify, len(seen), c.want, r.Errors)
+		}
+	}
+}
+
 // Every offset is a whole request inside the area, and a sequential load goes
 // through all of it.
 func TestArea(t *testing.T) {

@@ -110,15 +110,28 @@ func newRun(cfg Config, off, places int64) *run {
 // request, or as many as were answered at once.
 func (r *run) start() {
 	r.begin = time.Now()
+	var shared []byte
 	for i, j := range r.jobs {
 		for k := range r.cfg.Depth {
 			s := &slot{job: j, rng: rand.NewPCG(r.cfg.Seed, uint64(i*MaxDepth+k))}
-			s.bufs[0] = make([]byte, r.cfg.Request)
-			scramble(s.bufs[0][:len(s.bufs[0])&^7], s.rng.Uint64())
+			if s.bufs[0] = shared; shared == nil {
+				s.bufs[0] = make([]byte, r.cfg.Request)
+				scramble(s.bufs[0][:len(s.bufs[0])&^7], s.rng.Uint64())
+			}
+			if r.onlyWrites() {
+				shared = s.bufs[0]
+			}
 			s.req.Len, s.req.Bufs, s.req.Done = r.cfg.Request, s.bufs[:], s.done
 			s.loop()
 		}
 	}
+}
+
+// onlyWrites reports whether nothing changes what is in a buffer, so that one
+// will do. What the caches of this machine hold of many buffers is no matter of
+// the volume.
+func (r *run) onlyWrites() bool {
+	return r.verify == nil && r.choose == nil && r.cfg.Pattern.Writes() && !r.cfg.Pattern.Reads()
 }
 
 // leave says that a slot goes no further.
