@@ -3,6 +3,7 @@ package meta
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,7 +50,7 @@ func backupAndRestore(t *testing.T, s, s2 *Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.restore(t.Context(), info, bytes.NewReader(file.Bytes()), replace)
+		_, err = s.restore(t.Context(), info, san.UUID{}, bytes.NewReader(file.Bytes()), replace)
 		return err
 	}
 	if err := restore(false); !errors.Is(err, san.ErrRefused) {
@@ -113,6 +114,71 @@ func TestRestoredTwice(t *testing.T) {
 	}
 }
 
+// Ids of port groups and portals that were given after the backup, or after a
+// restore, are not given to others.
+func TestRestoredIDs(t *testing.T) {
+	s := fresh(t)
+	var empty, file bytes.Buffer
+	if err := s.Backup(t.Context(), &empty); err != nil {
+		t.Fatal(err)
+	}
+	gateway := func(s *Store, name string) *Gateway {
+		g := &Gateway{Name: name, Portals: []Portal{{Name: "a"}, {Name: "b"}}}
+		update(t, s, func(tx *Tx) error { return tx.Register(g) })
+		return g
+	}
+	kept := gateway(s, "kept")
+	if err := s.Backup(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	groups, tags := map[uint16]string{}, map[san.TPG]string{}
+	note := func(g *Gateway) {
+		for _, p := range g.Portals {
+			if by := tags[p.TPG]; by != "" {
+				t.Errorf("tag %d of %s is one of %s too", p.TPG, g.Name, by)
+			}
+			tags[p.TPG] = g.Name
+		}
+		if by := groups[g.Group]; by != "" {
+			t.Errorf("group %d of %s is that of %s too", g.Group, g.Name, by)
+		}
+		groups[g.Group] = g.Name
+	}
+	note(kept)
+	note(gateway(s, "later"))
+	dir, o := t.TempDir(), Options{NoSync: true, Log: quiet(t)}
+	for i, b := range []*bytes.Buffer{&file, &file, &empty} {
+		if _, err := Restore(t.Context(), dir, o, bytes.NewReader(b.Bytes()), true); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir, o)
+		if again := gateway(s, "kept"); b == &file && again.Group != kept.Group {
+			t.Errorf("group %d became %d", kept.Group, again.Group)
+		} else if b == &empty {
+			note(again)
+		}
+		note(gateway(s, fmt.Sprintf("new%d", i)))
+		s.Close()
+	}
+}
+
+// A restore that is repeated after it was cut short still knows the ids that
+// had been given.
+func TestHalfRestoredKnowsTheIDs(t *testing.T) {
+	s := fresh(t)
+	var file bytes.Buffer
+	if err := s.Backup(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, func(tx *Tx) error { return tx.put("counters/"+portGroups, 4711) })
+	if _, err := s.clear(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.clear(t.Context(), true); err != nil || left.Counters[portGroups] != 4711 || left.Store.IsZero() {
+		t.Errorf("%+v, %v", left, err)
+	}
+}
+
 // A volume that was being made at the time of the backup may be there when that
 // is restored: nothing tells then that its bytes are left over.
 func TestRestoreKeepsVolumesThatWereBeingMade(t *testing.T) {
@@ -129,6 +195,7 @@ func TestRestoreKeepsVolumesThatWereBeingMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, o)
+	defer s.Close() // etcd ends the process where it finds its files gone
 	update(t, s, func(tx *Tx) error {
 		all, err := tx.Pending()
 		if len(all) != 1 || all[resized.ID] != PendingResize {
@@ -185,7 +252,7 @@ func TestHalfRestoredStoreIsRefused(t *testing.T) {
 	}
 	dir := t.TempDir()
 	half := open(t, dir, Options{NoSync: true})
-	if err := half.clear(t.Context(), false); err != nil {
+	if _, err := half.clear(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	half.Close()

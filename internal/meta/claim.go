@@ -51,7 +51,10 @@ func (s *Store) Claim(ctx context.Context, c *Claim) error {
 		return err
 	}
 	s.fence.Store(&fence{key: prefix + claimKey, value: string(b)})
-	return nil
+	if s.remember == nil {
+		return nil
+	}
+	return s.remember()
 }
 
 // Claimed returns the claim, nil where there is none.

@@ -20,6 +20,7 @@
 // Keys, below the prefix /sango/v1/ (values are JSON):
 //
 //	schema                      the version of this layout; a newer one is refused
+//	store                       UUID          identity, the same in a backup and where that is restored
 //	restoring                   a backup is being put back: the store does not open
 //	claim                       Claim: the one node that serves, guards all its changes
 //	volumes/UUID                san.Volume

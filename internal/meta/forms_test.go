@@ -10,6 +10,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"sango/internal/san"
 )
 
 // contract is what every form of store keeps to. Each test has two handles:
@@ -68,7 +70,7 @@ func wipe(t *testing.T, s *Store) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.checkSchema(t.Context()); err != nil {
+	if _, err := s.checkStore(t.Context(), "", san.UUID{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -59,6 +59,13 @@ type retired struct {
 	TPG san.TPG `json:"tpg"`
 }
 
+// The counters of the ids of target port groups, one a gateway, and of the tags
+// of portals.
+const (
+	portGroups    = "port-group"
+	relativePorts = "relative-port"
+)
+
 // Register writes what a gateway serves on, and fills in the group id and the
 // tag of each portal: those it has had before, or new ones that were never
 // used. Without an incarnation it draws one. It is the last one of its name
@@ -90,7 +97,7 @@ func (tx *Tx) Register(g *Gateway) error {
 	}
 	g.Group = old.Group
 	if !found {
-		id, err := tx.next("port-group", math.MaxUint16)
+		id, err := tx.next(portGroups, math.MaxUint16)
 		if err != nil {
 			return err
 		}
@@ -110,7 +117,7 @@ func (tx *Tx) Register(g *Gateway) error {
 			return err
 		}
 		if !known {
-			id, err := tx.next("relative-port", math.MaxUint16)
+			id, err := tx.next(relativePorts, math.MaxUint16)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,29 @@ const epochLeap = 1 << 32
 // there are never as many as 1024 in a millisecond.
 func leap(n uint64, now time.Time) uint64 {
 	return max(n+epochLeap, uint64(max(now.UnixMilli(), 0))<<10)
+}
+
+// idLeap is what a restore raises the last id of every other counter by: those
+// are 16 bits wide, and so few things have one that a backup is not that many
+// behind. Where the store that is replaced can be read, it is raised from there.
+const idLeap = 256
+
+// counters are those whose ids are never given twice.
+var counters = []string{incarnations, portGroups, relativePorts}
+
+// leapt returns the id after which a counter goes on that had last.
+func leapt(counter string, last uint64, now time.Time) uint64 {
+	if counter == incarnations {
+		return leap(last, now)
+	}
+	return last + idLeap
+}
+
+// remains is what a store that is replaced leaves to the restored one. It is the
+// value of the key restoring.
+type remains struct {
+	Store    san.UUID          `json:"store,omitzero"` // identity
+	Counters map[string]uint64 `json:"counters,omitempty"`
 }
 
 // restoreOps and restoreBytes bound one transaction of a restore.
@@ -43,7 +67,8 @@ func Restore(ctx context.Context, dir string, o Options, r io.ReadSeeker, replac
 	if _, err = r.Seek(0, io.SeekStart); err != nil {
 		return info, err
 	}
-	if err := checkForm(dir, o); err != nil {
+	id, err := checkForm(dir, o)
+	if err != nil {
 		return info, err
 	}
 	s, err := start(ctx, dir, o)
@@ -51,15 +76,22 @@ func Restore(ctx context.Context, dir string, o Options, r io.ReadSeeker, replac
 		return info, err
 	}
 	defer s.Close()
-	return s.restore(ctx, info, r, replace)
+	if id, err = s.restore(ctx, info, id, r, replace); err != nil {
+		return info, err
+	}
+	return info, remember(dir, o, id)
 }
 
-func (s *Store) restore(ctx context.Context, info BackupInfo, r io.Reader, replace bool) (BackupInfo, error) {
+// restore puts a backup into the store, and returns the identity that it has
+// then: that of the backup, or where it has none the store's, or had, or a new
+// one.
+func (s *Store) restore(ctx context.Context, info BackupInfo, had san.UUID, r io.Reader, replace bool) (id san.UUID, err error) {
 	if info.Schema > s.schemas.newest || info.Schema < s.schemas.oldest {
-		return info, san.Errorf(san.ErrRefused, "the backup has schema version %d and this program knows %d to %d; use the sango that wrote it, or one in between", info.Schema, s.schemas.oldest, s.schemas.newest)
+		return id, san.Errorf(san.ErrRefused, "the backup has schema version %d and this program knows %d to %d; use the sango that wrote it, or one in between", info.Schema, s.schemas.oldest, s.schemas.newest)
 	}
-	if err := s.clear(ctx, replace); err != nil {
-		return info, err
+	left, err := s.clear(ctx, replace)
+	if err != nil {
+		return id, err
 	}
 	var ops []clientv3.Op
 	size, now := 0, time.Now()
@@ -79,12 +111,8 @@ func (s *Store) restore(ctx context.Context, info BackupInfo, r io.Reader, repla
 		ops, size = ops[:0], 0
 		return nil
 	}
-	if _, err := ReadBackup(r, func(key string, value []byte) error {
+	put := func(key string, value []byte) error {
 		if err := s.room.take(changeSize(key, value), false); err != nil {
-			return err
-		}
-		value, err := restored(key, value, now)
-		if value == nil || err != nil {
 			return err
 		}
 		if len(ops) >= restoreOps || size+len(value) > restoreBytes {
@@ -94,21 +122,61 @@ func (s *Store) restore(ctx context.Context, info BackupInfo, r io.Reader, repla
 		}
 		ops, size = append(ops, clientv3.OpPut(prefix+key, string(value))), size+len(value)
 		return nil
+	}
+	if _, err := ReadBackup(r, func(key string, value []byte) error {
+		if counter, ok := strings.CutPrefix(key, "counters/"); ok {
+			var last uint64
+			err := decode(key, value, &last)
+			left.Counters[counter] = max(left.Counters[counter], last)
+			return err
+		}
+		if key == storeKey {
+			if err := decode(key, value, &id); err != nil {
+				return err
+			}
+		}
+		value, err := restored(key, value, now)
+		if value == nil || err != nil {
+			return err
+		}
+		return put(key, value)
 	}); err != nil {
-		return info, err
+		return id, err
+	}
+	for _, c := range counters {
+		left.Counters[c] = max(left.Counters[c], 0)
+	}
+	for counter, last := range left.Counters {
+		if err := put("counters/"+counter, strconv.AppendUint(nil, leapt(counter, last, now), 10)); err != nil {
+			return id, err
+		}
+	}
+	if id.IsZero() {
+		for _, id = range []san.UUID{left.Store, had, san.NewUUID()} {
+			if !id.IsZero() {
+				break
+			}
+		}
+		if err := put(storeKey, []byte(strconv.Quote(id.String()))); err != nil {
+			return id, err
+		}
 	}
 	ops = append(ops, clientv3.OpDelete(prefix+restoring))
-	return info, flush()
+	return id, flush()
 }
 
-// clear empties the store and marks it as half restored.
-func (s *Store) clear(ctx context.Context, replace bool) error {
+// clear empties the store, marks it as half restored, and returns what was in
+// it that the restored one goes on from.
+func (s *Store) clear(ctx context.Context, replace bool) (left remains, err error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	var rev int64
 	if err := s.Update(ctx, func(tx *Tx) error {
-		half, err := tx.has(restoring)
-		if rev = tx.rev; half || err != nil {
+		left, err = tx.remains()
+		if rev = tx.rev; err != nil {
+			return err
+		}
+		if half, err := tx.has(restoring); half || err != nil {
 			return err
 		}
 		if c, err := tx.Claimed(); err != nil {
@@ -118,7 +186,7 @@ func (s *Store) clear(ctx context.Context, replace bool) error {
 		}
 		n := 0
 		if err := tx.list("", func(rest string, _ []byte) error {
-			if rest != "schema" {
+			if rest != "schema" && rest != storeKey {
 				n++
 			}
 			return nil
@@ -130,28 +198,63 @@ func (s *Store) clear(ctx context.Context, replace bool) error {
 		}
 		return nil
 	}); err != nil {
-		return err
+		return left, err
+	}
+	mark, err := json.Marshal(left)
+	if err != nil {
+		return left, err
 	}
 	// A first transaction takes the ground away from everybody else's.
 	resp, err := s.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(prefix), "<", rev+1).WithPrefix()).Then(
 		clientv3.OpDelete(prefix, clientv3.WithRange(prefix+restoring)),
 		clientv3.OpDelete(prefix+restoring+"\x00", clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefix))),
 		clientv3.OpDelete(live, clientv3.WithPrefix()),
-		clientv3.OpPut(prefix+restoring, "true"),
+		clientv3.OpPut(prefix+restoring, string(mark)),
 	).Commit()
 	if err != nil {
-		return commitErr(err)
+		return left, commitErr(err)
 	}
 	if !resp.Succeeded {
-		return san.Errorf(san.ErrRefused, "the metadata is being changed: stop the gateways that use it first")
+		return left, san.Errorf(san.ErrRefused, "the metadata is being changed: stop the gateways that use it first")
 	}
-	return nil
+	return left, nil
 }
 
-// restored is what a value becomes: epochs and incarnations that nobody has
-// had, because those of after the backup were handed out too. It is nil for what
-// is not restored: that a volume was being made. It may have been finished after
-// the backup, and the next start would throw its bytes away.
+// remains returns what a restore has to go on from. What can't be read is not
+// there: that may be why a backup is put back.
+func (tx *Tx) remains() (left remains, err error) {
+	left.Counters = map[string]uint64{}
+	mark, _, err := tx.fetch(prefix + restoring)
+	if err != nil {
+		return left, err
+	}
+	if mark != nil { // it was cut short, and what is there is half of it
+		if err := json.Unmarshal(mark, &left); err != nil || left.Counters == nil {
+			left.Counters = map[string]uint64{}
+		}
+		return left, nil
+	}
+	b, _, err := tx.fetch(prefix + storeKey)
+	if err != nil {
+		return left, err
+	}
+	if b != nil && json.Unmarshal(b, &left.Store) != nil {
+		left.Store = san.UUID{}
+	}
+	err = tx.list("counters/", func(counter string, value []byte) error {
+		var last uint64
+		if json.Unmarshal(value, &last) == nil {
+			left.Counters[counter] = last
+		}
+		return nil
+	})
+	return left, err
+}
+
+// restored is what a value becomes: epochs that nobody has had, because those of
+// after the backup were handed out too. It is nil for what is not restored: that
+// a volume was being made. It may have been finished after the backup, and the
+// next start would throw its bytes away.
 func restored(key string, value []byte, now time.Time) ([]byte, error) {
 	switch {
 	case strings.HasPrefix(key, "owners/"):
@@ -166,12 +269,6 @@ func restored(key string, value []byte, now time.Time) ([]byte, error) {
 		if err := decode(key, value, &p); p == PendingCreate || err != nil {
 			return nil, err
 		}
-	case key == "counters/"+incarnations:
-		var n uint64
-		if err := decode(key, value, &n); err != nil {
-			return nil, err
-		}
-		return json.Marshal(leap(n, now))
 	}
 	return value, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"sango/internal/san"
@@ -37,21 +38,71 @@ var known = schemas{oldest: 1, newest: 2, steps: map[int]migration{
 // restoring is the key that is there while a backup is being put back.
 const restoring = "restoring"
 
-// checkSchema refuses a store that this program would misread, and gives an
-// empty one its version.
-func (s *Store) checkSchema(ctx context.Context) error {
-	return s.Ensure(ctx, func(tx *Tx) error {
+// checkStore refuses a store that this program would misread, and one that is
+// not that of dir, whose identity is id; zero: dir has had none. It gives a new
+// one its version and its identity, and returns that.
+func (s *Store) checkStore(ctx context.Context, dir string, id san.UUID) (is san.UUID, err error) {
+	err = s.Ensure(ctx, func(tx *Tx) error {
 		if half, err := tx.has(restoring); err != nil {
 			return err
 		} else if half {
 			return san.Errorf(san.ErrRefused, "the metadata is half restored from a backup: run 'sango cluster restore' again")
 		}
 		_, err := tx.schema()
-		if found, herr := tx.has("schema"); err != nil || found || herr != nil {
-			return errors.Join(err, herr)
+		found, herr := tx.has("schema")
+		if err := errors.Join(err, herr); err != nil {
+			return err
+		}
+		named, err := tx.get(storeKey, &is)
+		if err != nil {
+			return err
+		}
+		if err := s.sameStore(dir, id, is, named, found); err != nil {
+			return err
+		}
+		if !named {
+			is = san.NewUUID() // also for those of a program that gave none
+			if err := tx.put(storeKey, is); err != nil {
+				return err
+			}
+		}
+		if found {
+			return nil
 		}
 		return tx.put("schema", s.schemas.newest)
 	})
+	return is, err
+}
+
+// storeKey has the identity of the store: that of what is in it, which a backup
+// of it has too, wherever it is restored to.
+const storeKey = "store"
+
+// sameStore returns an error where the store is not the one that dir had: its
+// volumes would look gone, and their bytes be left over.
+func (s *Store) sameStore(dir string, had, is san.UUID, named, filled bool) error {
+	if had.IsZero() || named && is == had {
+		return nil
+	}
+	what := "is another one, without an identity"
+	switch {
+	case named:
+		what = fmt.Sprintf("is another one, %s", is)
+	case !filled:
+		what = "is empty"
+	}
+	return san.Errorf(san.ErrRefused, "%s belongs to the metadata store %s, and what is %s %s: correct the configuration, or put a backup back with 'sango cluster restore'; if the volumes of this node are to be those of this store from now on, remove %s and start again", dir, had, s.place(), what, filepath.Join(dir, formName))
+}
+
+// place says where the store is, for people.
+func (s *Store) place() string {
+	switch {
+	case s.opts.External != nil:
+		return "in the etcd at " + s.opts.External.where()
+	case s.opts.Member != nil:
+		return "in its cluster"
+	}
+	return "there"
 }
 
 // schema returns the version of the store, 0 for one that is empty. ErrRefused:

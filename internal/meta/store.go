@@ -27,7 +27,8 @@ type Store struct {
 	schemas *schemas
 	fence   atomic.Pointer[fence] // what all changes are guarded by too
 
-	asked asked
+	asked    asked
+	remember func() error // that this is the store of its directory
 }
 
 // Open starts the store that lives in dir, or connects to the one that o
@@ -37,14 +38,21 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	if err := checkForm(dir, o); err != nil {
+	id, err := checkForm(dir, o)
+	if err != nil {
 		return nil, err
 	}
 	s, err := start(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSchema(ctx); err != nil {
+	if id, err = s.checkStore(ctx, dir, id); err == nil {
+		s.remember = func() error { return remember(dir, o, id) }
+		if o.External == nil { // else it is that of dir when dir's node has claimed it
+			err = s.remember()
+		}
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
