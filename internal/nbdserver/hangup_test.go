@@ -15,9 +15,10 @@ import (
 // What a client left in a connection that it has given up is not executed: it
 // may have sent it again through another one, and then something newer.
 func TestRequestsOfAConnectionThatWasGivenUp(t *testing.T) {
+	const size = 64 << 10 // the least that ConnMemory can be
 	for name, o := range map[string]Options{
 		"depth":  {Depth: 1},
-		"memory": {MaxRequest: 4096, ConnMemory: 4096},
+		"memory": {MaxRequest: size, ConnMemory: size},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := serve(t, o)
@@ -28,15 +29,15 @@ func TestRequestsOfAConnectionThatWasGivenUp(t *testing.T) {
 			go func() { over <- w.s.ServeConn(there, "") }()
 			first, second := &client{t: t, nc: here}, w.simple("")
 			d.Hold(block.OpWrite)
-			old, newer := pattern(4096, 1), pattern(4096, 2)
-			first.send(nbd.CmdWrite, 0, 0, 4096, old)
+			old, newer := pattern(size, 1), pattern(size, 2)
+			first.send(nbd.CmdWrite, 0, 0, size, old)
 			wait(t, d.Arrived(), "the first write at the device")
-			first.send(nbd.CmdWrite, 0, 8192, 4096, old) // waits in the server, or in the socket
-			first.send(nbd.CmdWrite, 0, 8192, 4096, old)
+			first.send(nbd.CmdWrite, 0, size, size, old) // waits in the server, or in the socket
+			first.send(nbd.CmdWrite, 0, size, size, old)
 			if err := errors.Join(here.CloseWrite(), here.CloseRead()); err != nil { // as the kernel does
 				t.Fatal(err)
 			}
-			second.send(nbd.CmdWrite, 0, 8192, 4096, newer)
+			second.send(nbd.CmdWrite, 0, size, size, newer)
 			wait(t, d.Arrived(), "the newer write at the device")
 			d.Release()
 			if err := <-over; err == nil {
@@ -45,8 +46,8 @@ func TestRequestsOfAConnectionThatWasGivenUp(t *testing.T) {
 			if a := second.receive(0, 0); a.errno != 0 {
 				t.Errorf("the newer write ended with %v", a.errno)
 			}
-			got := make([]byte, 4096)
-			if err := block.ReadAt(d, got, 8192); err != nil || string(got) != string(newer) {
+			got := make([]byte, size)
+			if err := block.ReadAt(d, got, size); err != nil || string(got) != string(newer) {
 				t.Errorf("the newer write is undone, or %v", err)
 			}
 		})
