@@ -41,6 +41,7 @@ func newTCPSocket(c net.Conn) *tcpSocket {
 		return nil
 	}
 	_ = tcp.SetNoDelay(true)
+	vecio.Unpace(tcp, raw)
 	s := &tcpSocket{tcp: tcp, raw: raw, out: vecio.NewWriter(raw)}
 	s.readFn = s.readOnce
 	return s

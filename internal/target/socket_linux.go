@@ -47,6 +47,7 @@ func newSocket(c *net.TCPConn, t *turns) (*socket, error) {
 	s := &socket{tcp: c, raw: raw, seenEmpty: time.Now(), out: vecio.NewWriter(raw)}
 	s.turn = turn{of: t, waits: true}
 	s.readFn = s.readOnce
+	vecio.Unpace(c, raw)
 	// A peer that vanished while nothing is under way on a discovery session
 	// is noticed by the kernel; normal sessions are pinged.
 	keep := net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
