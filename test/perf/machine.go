@@ -25,6 +25,7 @@ type machine struct {
 	MemoryMiB  int64  `json:"memory_mib"`
 	Filesystem string `json:"filesystem"` // that of the volumes
 	OS         string `json:"os"`
+	Congestion string `json:"tcp_congestion_control"` // what TCP connections are given
 }
 
 func thisMachine(dir string) (machine, error) {
@@ -53,6 +54,10 @@ func thisMachine(dir string) (machine, error) {
 		return m, err
 	}
 	m.Filesystem = filesystem(string(b), dir)
+	if b, err = os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err != nil {
+		return m, err
+	}
+	m.Congestion = strings.TrimSpace(string(b))
 	if b, err = os.ReadFile("/etc/os-release"); err == nil {
 		_, after, _ := strings.Cut(string(b), "PRETTY_NAME=\"")
 		m.OS, _, _ = strings.Cut(after, "\"")

@@ -50,8 +50,8 @@ func (r *report) markdown() string {
 	}
 	fmt.Fprintf(&b, intro, r.RunTime, r.Rounds)
 	m := r.Machine
-	fmt.Fprintf(&b, "| machine | |\n|---|---|\n| processor | %s, %d cores |\n| memory | %s MiB |\n| kernel | %s |\n| system | %s |\n| filesystem | %s |\n",
-		m.CPU, m.Cores, grouped(float64(m.MemoryMiB), 0), m.Kernel, m.OS, m.Filesystem)
+	fmt.Fprintf(&b, "| machine | |\n|---|---|\n| processor | %s, %d cores |\n| memory | %s MiB |\n| kernel | %s |\n| system | %s |\n| filesystem | %s |\n| TCP congestion control | %s |\n",
+		m.CPU, m.Cores, grouped(float64(m.MemoryMiB), 0), m.Kernel, m.OS, m.Filesystem, m.Congestion)
 	for _, k := range slices.Sorted(maps.Keys(r.Versions)) {
 		fmt.Fprintf(&b, "| %s | %s |\n", k, r.Versions[k])
 	}
