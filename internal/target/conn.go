@@ -136,7 +136,7 @@ func (c *conn) serve() error {
 
 // dispatch handles the PDU at hand, data segment included.
 func (c *conn) dispatch() error {
-	c.sock.turn.pdus++
+	c.sock.turn.lull.Came()
 	op := c.in.h.Opcode()
 	if c.in.ahsErr != nil {
 		return c.rejectPDU(c.in.ahsErr)

@@ -20,7 +20,7 @@
 // A reader that always finds something steps back now and then, so that the
 // readers of other connections have their turn; one that gets a command at a
 // time polls its socket for a moment before it waits, while that keeps nobody
-// from a processor (turn_linux.go).
+// from a processor (turn_linux.go, package turns).
 //
 // conn.mu guards what several goroutines touch: the task table, the command
 // window, StatSN, the output queue and the ends of a connection. Nobody waits

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"sango/internal/iscsi"
 	"sango/internal/san"
+	"sango/internal/turns"
 )
 
 // Server serves iSCSI on any number of portals. Its methods may be called from
@@ -25,7 +27,7 @@ type Server struct {
 	challenger *iscsi.Challenger
 	reg        *registry
 	memory     budget
-	turns      *turns
+	readers    *turns.Readers
 	closing    chan struct{} // closed by Close
 	running    sync.WaitGroup
 	noise      rate.Sometimes // keeps peers from flooding the log
@@ -53,7 +55,7 @@ func New(cfg Config, d Directory) (*Server, error) {
 	return &Server{
 		cfg: cfg, dir: d, log: cfg.Logger, challenger: iscsi.NewChallenger(),
 		reg: newRegistry(cfg.SessionsPerHost, cfg.HostMemory), memory: budget{limit: cfg.Memory},
-		closing: make(chan struct{}), turns: newTurns(),
+		closing: make(chan struct{}), readers: turns.NewReaders(runtime.GOMAXPROCS(0)),
 		noise:     rate.Sometimes{First: 16, Interval: time.Second},
 		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool),
 		perAddr: make(map[netip.Addr]int), changed: make(chan struct{}),
@@ -121,7 +123,7 @@ func (s *Server) start(tcp *net.TCPConn, tpg san.TPG) {
 		return
 	}
 	peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
-	sock, err := newSocket(tcp, s.turns)
+	sock, err := newSocket(tcp, s.readers)
 	if err != nil {
 		s.log.Debug("a connection was lost at once", "peer", peer.String(), "err", err)
 		tcp.Close()

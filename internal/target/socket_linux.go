@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sango/internal/bufpool"
+	"sango/internal/turns"
 	"sango/internal/vecio"
 )
 
@@ -39,13 +40,13 @@ type socket struct {
 	out *vecio.Writer
 }
 
-func newSocket(c *net.TCPConn, t *turns) (*socket, error) {
+func newSocket(c *net.TCPConn, readers *turns.Readers) (*socket, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("connection from %v: %w", c.RemoteAddr(), err)
 	}
 	s := &socket{tcp: c, raw: raw, seenEmpty: time.Now(), out: vecio.NewWriter(raw)}
-	s.turn = turn{of: t, waits: true}
+	s.turn.Turn = readers.Turn()
 	s.readFn = s.readOnce
 	vecio.Unpace(c, raw)
 	// A peer that vanished while nothing is under way on a discovery session
