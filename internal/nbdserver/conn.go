@@ -126,7 +126,7 @@ func (c *conn) transmit() error {
 	c.in.buf = make([]byte, inputSize)
 	c.left = newHangup(c.nc)
 	defer c.left.close()
-	c.turn.of = &c.s.turns
+	c.turn.Reader, c.turn.others = c.s.readers.Reader(), &c.s.serving
 	c.sock = newSocket(c.nc, &c.turn)
 	c.mu.Lock()
 	c.running = true
@@ -141,11 +141,11 @@ func (c *conn) transmit() error {
 			c.flush()
 		}
 	})
-	c.turn.of.readers.Add(1)
+	c.s.serving.Add(1)
 	c.turn.begin()
 	err := c.serve()
-	c.turn.end()
-	c.turn.of.readers.Add(-1)
+	c.turn.Wait()
+	c.s.serving.Add(-1)
 	c.finish(err)
 	close(c.blocking)
 	c.workers.Wait()
@@ -234,7 +234,7 @@ func (c *conn) request(r nbd.Request) error {
 	if errno != 0 {
 		data = 0
 	}
-	c.in.requests++
+	c.turn.lull.Came()
 	q := c.take(data)
 	q.wire = r
 	switch {

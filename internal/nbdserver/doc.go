@@ -13,9 +13,9 @@
 // what came together with a request header.
 //
 // A reader whose client sends one request at a time polls the socket for a moment
-// before it waits; see turn.go for that, and for how readers make room for each
-// other. The data of large writes is read right into its buffers, what is short
-// comes with the requests around it, many at a time.
+// before it waits; see turn.go for that, and package turns for how readers make
+// room for each other. The data of large writes is read right into its buffers,
+// what is short comes with the requests around it, many at a time.
 //
 // The size of an export is that of its device when a client connects. NBD has
 // no message for a change; requests are checked against the size of the

@@ -15,8 +15,6 @@ type input struct {
 	buf  []byte
 	r, w int
 	vec  [][]byte // for read
-	// requests that came since the reader has waited.
-	requests int
 	// direct: large writes come.
 	direct bool
 	// deadline is set on the connection, or zero.
@@ -87,10 +85,9 @@ func (c *conn) await(dst [][]byte, midway bool) (int, error) {
 	if midway {
 		c.hurry()
 	}
-	c.turn.note(c.in.requests)
-	c.in.requests = 0
+	c.turn.lull.Wait()
 	c.turn.eager = midway
-	c.turn.end()
+	c.turn.Wait()
 	n, err := c.sock.read(dst, true)
 	if n == 0 && midway && isTimeout(err) && c.respite() {
 		n, err = c.sock.read(dst, true)

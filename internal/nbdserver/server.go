@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"sango/internal/turns"
 )
 
 // Options say how a Server behaves. The zero value of each field means its
@@ -93,8 +97,10 @@ var ErrClosed = errors.New("nbdserver: server closed")
 type Server struct {
 	opt    Options
 	closed chan struct{} // closed by Close
-	turns  turns
 	wg     sync.WaitGroup
+
+	readers *turns.Readers
+	serving atomic.Int32 // connections in the transmission phase
 
 	mu        sync.Mutex // guards what follows
 	closing   bool
@@ -108,12 +114,10 @@ type Server struct {
 // into it.
 func New(o Options) *Server {
 	o.settle()
-	s := &Server{
-		opt: o, closed: make(chan struct{}), exports: map[string]*export{},
-		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
+	return &Server{
+		opt: o, closed: make(chan struct{}), readers: turns.NewReaders(runtime.GOMAXPROCS(0)),
+		exports: map[string]*export{}, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
 	}
-	s.turns.settle()
-	return s
 }
 
 // Serve accepts connections of l, a unix or TCP listener, until Close

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sango/internal/turns"
 	"sango/internal/vecio"
 )
 
@@ -23,7 +24,7 @@ type rawSocket struct {
 	raw  syscall.RawConn
 	turn *turn
 
-	// The functions are made once, so that a call allocates nothing.
+	// The function is made once, so that a call allocates nothing.
 	readFn   func(fd uintptr) bool
 	readVec  []unix.Iovec
 	readWait bool
@@ -31,11 +32,7 @@ type rawSocket struct {
 	pollFd   [1]unix.PollFd
 	readErr  error
 
-	writeFn   func(fd uintptr) bool
-	writeVec  []unix.Iovec
-	writeWait bool
-	writeN    int
-	writeErr  error
+	out *vecio.Writer
 }
 
 // newRawSocket returns the socket of a unix or TCP connection, nil for another.
@@ -49,8 +46,8 @@ func newRawSocket(nc net.Conn, t *turn) socket {
 	if err != nil {
 		return nil
 	}
-	s := &rawSocket{raw: raw, turn: t}
-	s.readFn, s.writeFn = s.readOnce, s.writeOnce
+	s := &rawSocket{raw: raw, turn: t, out: vecio.NewWriter(raw)}
+	s.readFn = s.readOnce
 	return s
 }
 
@@ -86,37 +83,15 @@ func (s *rawSocket) readOnce(fd uintptr) bool {
 // spin polls the socket for a while and reports whether something is there to
 // read. To ask is cheaper than to try, and takes no lock that the sender wants.
 func (s *rawSocket) spin(fd uintptr) bool {
-	for start := time.Now(); time.Since(start) < spinTime; {
+	for start := time.Now(); time.Since(start) < turns.SpinTime; {
 		s.pollFd[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
 		if n, err := unix.Poll(s.pollFd[:], 0); n > 0 || err != nil {
-			s.turn.misses = 0
+			s.turn.Spun(true)
 			return true
 		}
 	}
-	s.turn.missed()
+	s.turn.Spun(false)
 	return false
 }
 
-func (s *rawSocket) write(src [][]byte, wait bool) (int, error) {
-	s.writeVec, _ = vecio.Append(s.writeVec[:0], src)
-	s.writeN, s.writeErr, s.writeWait = 0, nil, wait
-	err := s.raw.Write(s.writeFn)
-	if err == nil {
-		err = s.writeErr
-	}
-	clear(s.writeVec)
-	return s.writeN, err
-}
-
-func (s *rawSocket) writeOnce(fd uintptr) bool {
-	n, errno := vecio.Write(fd, s.writeVec)
-	switch errno {
-	case 0:
-		s.writeN = n
-	case unix.EAGAIN:
-		return !s.writeWait
-	default:
-		s.writeErr = os.NewSyscallError("writev", errno)
-	}
-	return true
-}
+func (s *rawSocket) write(src [][]byte, wait bool) (int, error) { return s.out.Write(src, wait) }

@@ -3,37 +3,46 @@ package nbdserver
 import (
 	"bytes"
 	"io"
+	"sync/atomic"
 	"testing"
 
 	"sango/internal/block/mem"
 	"sango/internal/nbd"
+	"sango/internal/turns"
 )
 
+// newTurn returns the turn of one of two readers on two processors.
+func newTurn() (*turn, *turns.Readers) {
+	of := turns.NewReaders(2)
+	var n atomic.Int32
+	n.Store(2)
+	return &turn{Reader: of.Reader(), others: &n}, of
+}
+
 // TestWhoSpins: a reader polls for a client that sends one request at a time,
-// or the rest of one, while no other reader needs the processor.
+// or the rest of one.
 func TestWhoSpins(t *testing.T) {
-	of := &turns{spare: 1}
-	r := &turn{of: of}
+	r, of := newTurn()
+	r.begin()
 	if r.spins() {
 		t.Error("it spins for a client that it does not know")
 	}
 	for range shallow {
-		r.note(1)
+		r.lull.Came()
+		r.lull.Wait()
 	}
 	if !r.spins() {
 		t.Error("it does not spin for a client with one request at a time")
 	}
-	of.awake.Store(2)
-	if r.spins() {
+	other := of.Reader()
+	if other.Wake(); r.spins() {
 		t.Error("it spins while others work")
 	}
-	of.awake.Store(0)
-	r.missed()
-	r.missed()
-	if r.spins() || !r.spins() {
-		t.Error("it does not spin less after spinning in vain")
-	}
-	r.note(2)
+	other.Wait()
+	r.Spun(true)
+	r.lull.Came()
+	r.lull.Came()
+	r.lull.Wait()
 	if r.eager = true; !r.spins() {
 		t.Error("it does not spin for the rest of a request")
 	}
@@ -45,13 +54,11 @@ func TestWhoSpins(t *testing.T) {
 // TestBusyReaderWaits: with others there, a reader that always finds something
 // waits now and then, and counts as awake afterwards.
 func TestBusyReaderWaits(t *testing.T) {
-	of := &turns{spare: 1}
-	of.readers.Store(2)
-	r := &turn{of: of}
+	r, of := newTurn()
 	for r.begin(); r.timer == nil; {
 		r.mayWait()
 	}
-	if n := of.awake.Load(); n != 1 {
+	if n := of.Awake(); n != 1 {
 		t.Errorf("%d readers are awake", n)
 	}
 }
