@@ -3,13 +3,18 @@ package initiator
 import (
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"sango/internal/turns"
 	"sango/internal/vecio"
 )
+
+// readers are those of all sessions of the process.
+var readers = turns.NewReaders(runtime.GOMAXPROCS(0))
 
 // tcpSocket moves vectors of bytes over TCP without an allocation, and can
 // write without waiting. Its read half belongs to the reader, its write half
@@ -25,7 +30,7 @@ type tcpSocket struct {
 	readErr error
 	eager   bool // an answer is due soon: it pays to poll for it
 	shares  bool // has turns
-	turn    turn
+	turn    turns.Turn
 
 	out *vecio.Writer
 }
@@ -42,7 +47,7 @@ func newTCPSocket(c net.Conn) *tcpSocket {
 	}
 	_ = tcp.SetNoDelay(true)
 	vecio.Unpace(tcp, raw)
-	s := &tcpSocket{tcp: tcp, raw: raw, out: vecio.NewWriter(raw)}
+	s := &tcpSocket{tcp: tcp, raw: raw, turn: readers.Turn(), out: vecio.NewWriter(raw)}
 	s.readFn = s.readOnce
 	return s
 }
@@ -60,7 +65,7 @@ func (s *tcpSocket) read(dst [][]byte, eager bool) (int, error) {
 
 func (s *tcpSocket) share(on bool) {
 	if s.shares = on; !on {
-		s.turn.end()
+		s.turn.Wait()
 	}
 }
 
@@ -69,18 +74,18 @@ func (s *tcpSocket) readOnce(fd uintptr) bool {
 	var now time.Time
 	if s.shares {
 		now = time.Now()
-		if s.turn.begin(now); s.turn.over(fd, now) {
-			s.turn.end()
+		if s.turn.Begin(now); s.turn.Over(fd, now, false) {
+			s.turn.Wait()
 			return false
 		}
 	}
 	n, errno := vecio.Read(fd, s.readVec)
 	if errno == unix.EAGAIN && s.shares && s.eager {
-		n, errno = s.spin(fd, now)
+		n, errno, _, _ = s.turn.Spin(fd, s.readVec, now)
 	}
 	switch {
 	case errno == unix.EAGAIN:
-		s.turn.end()
+		s.turn.Wait()
 		return false
 	case errno != 0:
 		s.readErr = os.NewSyscallError("readv", errno)
@@ -90,30 +95,6 @@ func (s *tcpSocket) readOnce(fd uintptr) bool {
 		s.readN = n
 	}
 	return true
-}
-
-// spin polls the socket, which was empty at the time now, for a while. It
-// returns what the last attempt to read did.
-func (s *tcpSocket) spin(fd uintptr, now time.Time) (int, unix.Errno) {
-	t := &s.turn
-	if t.skip > 0 {
-		t.skip--
-		return 0, unix.EAGAIN
-	}
-	end := now.Add(spinTime)
-	for awake.Load() <= spare {
-		before := now
-		n, errno := vecio.Read(fd, s.readVec)
-		if errno != unix.EAGAIN {
-			t.misses = 0
-			return n, errno
-		}
-		if now = time.Now(); now.After(end) || now.Sub(before) > stolenTime {
-			t.missed()
-			break
-		}
-	}
-	return 0, unix.EAGAIN
 }
 
 func (s *tcpSocket) write(src [][]byte, wait bool) (int, error) { return s.out.Write(src, wait) }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"sango/internal/turns"
 )
 
 // pair returns both ends of a TCP connection, the first as a socket that
@@ -31,6 +33,15 @@ func pair(t *testing.T) (*tcpSocket, net.Conn) {
 	return s, far
 }
 
+// over reports whether the turn of s is over at the time now.
+func over(t *testing.T, s *tcpSocket, now time.Time) (yes bool) {
+	t.Helper()
+	if err := s.raw.Control(func(fd uintptr) { yes = s.turn.Over(fd, now, false) }); err != nil {
+		t.Fatal(err)
+	}
+	return yes
+}
+
 // A reader whose turn is over waits for once, and gets what was there already.
 func TestReaderWhoseTurnIsOverGetsWhatIsThere(t *testing.T) {
 	s, far := pair(t)
@@ -39,52 +50,51 @@ func TestReaderWhoseTurnIsOverGetsWhatIsThere(t *testing.T) {
 		if _, err := far.Write(make([]byte, 10)); err != nil {
 			t.Fatal(err)
 		}
-		long := time.Now().Add(-time.Hour)
-		s.turn.begin(long)
-		s.turn.began = long
+		now := time.Now()
+		s.turn.Wait()
+		if s.turn.Begin(now.Add(-time.Hour)); !over(t, s, now) {
+			t.Fatal("a turn lasts an hour")
+		}
 		if n, err := s.read(buf, false); n != 10 || err != nil {
 			t.Fatalf("read %d: %d bytes, %v", i, n, err)
 		}
-		if s.turn.began.Equal(long) {
+		if over(t, s, now) {
 			t.Fatalf("read %d went on with its turn", i)
 		}
 	}
 }
 
-// A reader that finds nothing stops polling for it after a while, and polls
-// less and less often when that is in vain.
-func TestSpinsInVainBecomeRare(t *testing.T) {
-	if spare == 0 {
-		spare = 1
-		t.Cleanup(func() { spare = 0 })
-	}
+// A reader that expects something polls for it, and stops after a while.
+func TestSpinEnds(t *testing.T) {
 	s, _ := pair(t)
+	s.turn = turns.NewReaders(2).Turn()
 	buf := [][]byte{make([]byte, 10)}
-	var spins []int
-	for i := range 16 {
-		before := s.turn.misses
+	read := func(eager bool) (polled bool) { // or would have, if not for earlier ones
+		t.Helper()
+		before := s.turn.Reader
 		_ = s.tcp.SetReadDeadline(time.Now().Add(time.Millisecond))
-		if _, err := s.read(buf, true); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := s.read(buf, eager); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("read of nothing: %v", err)
 		}
-		if s.turn.misses != before {
-			spins = append(spins, i)
+		return s.turn.Reader != before
+	}
+	if read(false) {
+		t.Error("a reader spun who expects nothing")
+	}
+	spins := 0
+	for range 16 {
+		if read(true) {
+			spins++
 		}
 	}
-	if len(spins) == 0 || len(spins) > 5 {
-		t.Errorf("spun at the waits %v of 16", spins)
-	}
-	s.turn.skip = 0
-	_ = s.tcp.SetReadDeadline(time.Now().Add(time.Millisecond))
-	before := s.turn.misses
-	if _, err := s.read(buf, false); !errors.Is(err, os.ErrDeadlineExceeded) || s.turn.misses != before {
-		t.Errorf("a reader spun who expects nothing: %v", err)
+	if spins == 0 {
+		t.Error("a reader does not spin who expects something")
 	}
 }
 
 // Readers that wait, and sessions that have ended, are not counted as awake.
 func TestAwakeReadersAreCounted(t *testing.T) {
-	before := awake.Load()
+	before := readers.Awake()
 	s, far := pair(t)
 	if _, err := far.Write([]byte{1}); err != nil {
 		t.Fatal(err)
@@ -92,18 +102,18 @@ func TestAwakeReadersAreCounted(t *testing.T) {
 	if _, err := s.read([][]byte{make([]byte, 10)}, false); err != nil {
 		t.Fatal(err)
 	}
-	if n := awake.Load() - before; n != 1 {
+	if n := readers.Awake() - before; n != 1 {
 		t.Errorf("%d readers awake after a read", n)
 	}
 	_ = s.tcp.SetReadDeadline(time.Now().Add(time.Millisecond))
 	_, _ = s.read([][]byte{make([]byte, 10)}, false)
-	if n := awake.Load() - before; n != 0 {
+	if n := readers.Awake() - before; n != 0 {
 		t.Errorf("%d readers awake in a wait", n)
 	}
 	x := start(t).login()
 	x.Abort(ErrClosed)
 	<-x.Done()
-	if n := awake.Load() - before; n != 0 {
+	if n := readers.Awake() - before; n != 0 {
 		t.Errorf("%d readers awake after the end of a session", n)
 	}
 }
@@ -127,14 +137,6 @@ func TestEagerFollowsTheLoad(t *testing.T) {
 		s.stats.Waiting = c.waiting
 		if got := s.eager(); got != c.want {
 			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
-func TestOneProcessorHasNoneToSpareForSpinning(t *testing.T) {
-	for n, want := range map[int]int32{1: 0, 2: 1, 4: 1, 8: 2, 64: 16} {
-		if got := spareReaders(n); got != want {
-			t.Errorf("%d processors: %d", n, got)
 		}
 	}
 }
