@@ -19,7 +19,7 @@ type Call struct {
 	// Outer is the request that the layer was given.
 	Outer *block.Request
 	// Begin is for the layer's own use.
-	Begin time.Time
+	Begin time.Duration
 	// Tag is for the layer's own use.
 	Tag  any
 	pool *Pool
