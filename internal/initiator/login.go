@@ -12,6 +12,7 @@ import (
 
 	"sango/internal/iscsi"
 	"sango/internal/san"
+	"sango/internal/vecio"
 )
 
 // maxRedirects bounds the redirections that one login follows.
@@ -80,7 +81,7 @@ func (cfg *Config) check(discovery bool) error {
 	o.FirstBurstLength &^= 3
 	cfg.Offers = &o
 	if cfg.Dial == nil {
-		cfg.Dial = (&net.Dialer{}).DialContext
+		cfg.Dial = (&net.Dialer{Control: vecio.DialUnpaced}).DialContext
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

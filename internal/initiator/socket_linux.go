@@ -46,7 +46,6 @@ func newTCPSocket(c net.Conn) *tcpSocket {
 		return nil
 	}
 	_ = tcp.SetNoDelay(true)
-	vecio.Unpace(tcp, raw)
 	s := &tcpSocket{tcp: tcp, raw: raw, turn: readers.Turn(), out: vecio.NewWriter(raw)}
 	s.readFn = s.readOnce
 	return s

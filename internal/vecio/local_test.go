@@ -2,66 +2,93 @@ package vecio
 
 import (
 	"net"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// A connection within the machine does not stay with BBR; another congestion
-// control, and a connection that leaves the machine, stay as they are.
+// congestion returns the name of a connection's congestion control, after it
+// was set to name, if that is not empty.
+func congestion(t *testing.T, raw syscall.RawConn, name string) (string, error) {
+	t.Helper()
+	var got string
+	var err error
+	if e := raw.Control(func(fd uintptr) {
+		if name != "" {
+			if err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, name); err != nil {
+				return
+			}
+		}
+		got, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+	}); e != nil {
+		t.Fatal(e)
+	}
+	return got, err
+}
+
+// A connection within the machine does not stay with BBR; one with another
+// congestion control stays as it is.
 func TestUnpace(t *testing.T) {
-	near, _ := tcpPair(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	far, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	near := c.(*net.TCPConn)
 	raw, err := near.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	get := func() (name string) {
-		t.Helper()
-		if e := raw.Control(func(fd uintptr) { name, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION) }); e != nil || err != nil {
-			t.Fatal(e, err)
-		}
-		return name
-	}
-	set := func(name string) {
-		t.Helper()
-		if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, name) }); e != nil {
-			t.Fatal(e)
-		}
-	}
-	for _, name := range []string{"reno", "cubic", "bbr"} {
-		if set(name); err != nil {
+	for name, want := range map[string]string{"reno": "reno", "cubic": "cubic", "bbr": "reno"} {
+		if _, err := congestion(t, raw, name); err != nil {
 			t.Logf("this machine has no %s: %v", name, err)
 			continue
 		}
-		want := name
-		if name == "bbr" {
-			want = "reno"
+		Unpace(near, raw)
+		if got, err := congestion(t, raw, ""); got != want || err != nil {
+			t.Errorf("%s became %s, %v", name, got, err)
 		}
-		if Unpace(near, raw); get() != want {
-			t.Errorf("%s became %s", name, get())
+		for address, want := range map[string]string{"127.0.0.1:3260": want, "192.0.2.1:3260": name, "none": name} {
+			_, _ = congestion(t, raw, name)
+			if err := DialUnpaced("tcp", address, raw); err != nil {
+				t.Error(err)
+			}
+			if got, err := congestion(t, raw, ""); got != want || err != nil {
+				t.Errorf("to %s: %s became %s, %v", address, name, got, err)
+			}
 		}
 	}
 }
 
-func TestLocal(t *testing.T) {
-	for _, c := range []struct {
-		near, far string
-		want      bool
-	}{
-		{"127.0.0.1", "127.0.0.1", true},
-		{"127.0.0.1", "127.0.0.2", true},
-		{"::1", "::1", true},
-		{"192.0.2.1", "192.0.2.1", true},
-		{"192.0.2.1", "::ffff:192.0.2.1", true},
-		{"192.0.2.1", "192.0.2.2", false},
-		{"2001:db8::1", "2001:db8::2", false},
-	} {
-		near, far := &net.TCPAddr{IP: net.ParseIP(c.near), Port: 1}, &net.TCPAddr{IP: net.ParseIP(c.far), Port: 2}
-		if got := local(near, far); got != c.want {
-			t.Errorf("%s to %s: %v", c.near, c.far, got)
+// The addresses of this machine are those of its interfaces and all loopback
+// ones.
+func TestOwn(t *testing.T) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && !own(n.IP) {
+			t.Errorf("%v is not ours", n.IP)
 		}
 	}
-	if local(&net.UnixAddr{}, &net.UnixAddr{}) {
-		t.Error("a Unix socket is no TCP connection")
+	for ip, want := range map[string]bool{
+		"127.0.0.1": true, "127.0.0.2": true, "::1": true, "::ffff:127.0.0.1": true,
+		"192.0.2.1": false, "2001:db8::1": false, "": false,
+	} {
+		if own(net.ParseIP(ip)) != want {
+			t.Errorf("%q: %v", ip, !want)
+		}
 	}
 }
