@@ -7,14 +7,17 @@ import (
 	"sango/internal/block"
 )
 
-// chunk is 64 KiB of the volume.
+// chunk is 64 KiB of the volume. It fills one cache line, so that lock, state
+// and address of the data come with one miss.
 type chunk struct {
-	mu   sync.RWMutex // guards all fields
-	gone bool         // taken out of the index: look again
+	mu   sync.RWMutex     // guards all fields
+	data *[chunkSize]byte // nil: all zeros; see place.go for where it lies
+	home *slab            // nil: data is in Go's heap
 	// have tells which physical blocks are allocated. Blocks without a bit hold
 	// zeros in data.
 	have [bitmapSize]uint64
-	data []byte
+	slot uint8 // of home
+	gone bool  // taken out of the index: look again
 }
 
 // span calls f for the bits [from, to) as word index and mask.
@@ -100,16 +103,17 @@ func (d *Device) at(i int64) *chunk {
 	return s.Load()
 }
 
-// grab returns chunk i, made if need be, locked for writing.
+// grab returns chunk i, made if need be, locked for writing. A new one has no
+// bytes: see place.
 func (d *Device) grab(r *block.Request, i int64) (*chunk, error) {
 	s := d.slot(i, true)
 	for {
 		c := s.Load()
 		if c == nil {
-			if !d.take() {
+			if !d.charge() {
 				return nil, block.Fail(r, block.NoSpace, nil)
 			}
-			c = &chunk{data: make([]byte, chunkSize)}
+			c = new(chunk)
 			if !s.CompareAndSwap(nil, c) {
 				d.used.Add(-chunkSize)
 				continue
@@ -123,8 +127,8 @@ func (d *Device) grab(r *block.Request, i int64) (*chunk, error) {
 	}
 }
 
-// take accounts for one more chunk, unless the limit forbids it.
-func (d *Device) take() bool {
+// charge accounts for one more chunk, unless the limit forbids it.
+func (d *Device) charge() bool {
 	if now := d.used.Add(chunkSize); d.opt.Limit > 0 && now > d.opt.Limit {
 		d.used.Add(-chunkSize)
 		return false
@@ -132,9 +136,11 @@ func (d *Device) take() bool {
 	return true
 }
 
-// drop takes c, which is locked and empty, out of the index.
-func (d *Device) drop(i int64, c *chunk) {
+// drop takes c, which is locked and empty, out of the index. It reports whether
+// gather is due when c is unlocked.
+func (d *Device) drop(i int64, c *chunk) (scattered bool) {
 	c.gone = true
 	d.slot(i, false).CompareAndSwap(c, nil)
 	d.used.Add(-chunkSize)
+	return d.forget(c)
 }

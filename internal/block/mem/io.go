@@ -33,14 +33,17 @@ func (d *Device) read(r *block.Request) {
 		in := int(off % chunkSize)
 		n := int(min(end-off, int64(chunkSize-in)))
 		c := d.at(off / chunkSize)
+		var data *[chunkSize]byte
 		if c != nil {
 			c.mu.RLock()
+			data = c.data
 		}
-		// A chunk that has just been taken out holds zeros: right either way.
+		// A chunk that has just been taken out has no data: zeros are right, even
+		// if there is a new one, as its write was under way together with this.
 		for done := 0; done < n; {
 			b := v.next(n - done)
-			if c != nil {
-				copy(b, c.data[in+done:])
+			if data != nil {
+				copy(b, data[in+done:])
 			} else {
 				clear(b)
 			}
@@ -64,6 +67,7 @@ func (d *Device) write(r *block.Request) error {
 		if err != nil {
 			return err
 		}
+		d.place(c, n == chunkSize)
 		for done := 0; done < n; {
 			b := v.next(n - done)
 			copy(c.data[in+done:], b)
@@ -91,7 +95,9 @@ func (d *Device) zero(r *block.Request, keep bool) error {
 			if err != nil {
 				return err
 			}
-			clear(c.data[in : in+n])
+			if c.data != nil {
+				clear(c.data[in : in+n])
+			}
 			c.set(in/phys, (in+n+phys-1)/phys)
 			c.mu.Unlock()
 			continue
@@ -101,19 +107,25 @@ func (d *Device) zero(r *block.Request, keep bool) error {
 			off = d.skip(i, off, end)
 			continue
 		}
+		scattered := false
 		c.mu.Lock()
 		if !c.gone {
-			clear(c.data[in : in+n])
+			if c.data != nil && n < chunkSize {
+				clear(c.data[in : in+n])
+			}
 			last := in + n
 			if off == d.size.Load() { // the volume may end within a physical block
 				last += phys - 1
 			}
 			c.clear((in+phys-1)/phys, last/phys)
 			if c.empty() {
-				d.drop(i, c)
+				scattered = d.drop(i, c)
 			}
 		}
 		c.mu.Unlock()
+		if scattered {
+			d.gather()
+		}
 	}
 	return nil
 }

@@ -9,11 +9,13 @@
 //	root [1024]*node ── node [1024]*leaf ── leaf [1024]*chunk ── chunk 64 KiB
 //
 // Nodes and leaves are never removed while the volume is open; a chunk is
-// taken out when its last block is discarded.
+// taken out when its last block is discarded. Large data lies in huge pages, see
+// place.go.
 package mem
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -34,8 +36,9 @@ type Options struct {
 	// Epoch is the epoch of DESIGN R2: requests of another one end with Fenced.
 	// 0 accepts all.
 	Epoch san.Epoch
-	// Limit is how many bytes of memory the volume may take; past it writes end
-	// with NoSpace. 0: no limit.
+	// Limit is how many bytes of memory the volume's data may take; past it
+	// writes end with NoSpace. 0: no limit. What was discarded can keep up to a
+	// quarter of what is in use, or 4 MiB, from the system.
 	Limit int64
 }
 
@@ -57,6 +60,9 @@ type Device struct {
 	size atomic.Int64
 	used atomic.Int64 // bytes of chunks
 	root [fanout]atomic.Pointer[node]
+
+	pool     *pool
+	hugeFrom int64 // bytes in use from which on slots are taken
 
 	gauge  block.Gauge
 	resize sync.Mutex // one Resize at a time
@@ -88,8 +94,10 @@ func New(o Options) (*Device, error) {
 	if err := checkSize(o.Size, o.BlockSize); err != nil {
 		return nil, err
 	}
-	d := &Device{opt: o}
+	d := &Device{opt: o, pool: newPool(kernel), hugeFrom: hugeFrom}
 	d.size.Store(o.Size)
+	// A device that is dropped instead of closed goes with all of its memory too.
+	runtime.AddCleanup(d, (*pool).close, d.pool)
 	return d, nil
 }
 
@@ -172,6 +180,7 @@ func (d *Device) Close() error {
 	for i := range d.root {
 		d.root[i].Store(nil)
 	}
+	d.pool.close()
 	d.used.Store(0)
 	return nil
 }
