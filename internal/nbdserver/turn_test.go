@@ -39,7 +39,6 @@ func TestWhoSpins(t *testing.T) {
 		t.Error("it spins while others work")
 	}
 	other.Wait()
-	r.Spun(true)
 	r.lull.Came()
 	r.lull.Came()
 	r.lull.Wait()

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"time"
 
@@ -55,7 +54,7 @@ func New(cfg Config, d Directory) (*Server, error) {
 	return &Server{
 		cfg: cfg, dir: d, log: cfg.Logger, challenger: iscsi.NewChallenger(),
 		reg: newRegistry(cfg.SessionsPerHost, cfg.HostMemory), memory: budget{limit: cfg.Memory},
-		closing: make(chan struct{}), readers: turns.NewReaders(runtime.GOMAXPROCS(0)),
+		closing: make(chan struct{}), readers: newReaders(),
 		noise:     rate.Sometimes{First: 16, Interval: time.Second},
 		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool),
 		perAddr: make(map[netip.Addr]int), changed: make(chan struct{}),

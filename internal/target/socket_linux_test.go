@@ -4,14 +4,11 @@ import (
 	"errors"
 	"net"
 	"os"
-	"runtime"
 	"testing"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"sango/internal/turns"
 )
 
 // pair returns both ends of a TCP connection, the first as a socket.
@@ -30,7 +27,7 @@ func pair(t *testing.T) (*socket, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newSocket(near.(*net.TCPConn), turns.NewReaders(runtime.GOMAXPROCS(0)))
+	s, err := newSocket(near.(*net.TCPConn), newReaders())
 	if err != nil {
 		t.Fatal(err)
 	}

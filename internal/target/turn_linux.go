@@ -1,12 +1,20 @@
 package target
 
 import (
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sango/internal/turns"
 )
+
+// newReaders returns the count of the readers of a server.
+func newReaders() *turns.Readers {
+	r := turns.NewReaders(runtime.GOMAXPROCS(0))
+	r.Modest = true
+	return r
+}
 
 // turn is the time of one reader between two waits.
 type turn struct {

@@ -33,8 +33,14 @@ const maxMisses = 10
 // Readers counts the readers that do not wait, those of a server or of a
 // process: who is to make room for whom.
 type Readers struct {
+	// Modest readers count a spin that others left no room for as one in vain.
+	// With four sessions at depth 1, those of a target answer 1.09 times as many
+	// requests so, and those of an initiator get 0.9 times as many answers. To be
+	// set before there are readers.
+	Modest bool
+
 	awake atomic.Int32
-	spare int32
+	spare int32 // how many of them may be awake while one spins
 }
 
 // NewReaders returns the count of no readers. While one spins, a quarter of the
@@ -50,7 +56,7 @@ func NewReaders(processors int) *Readers {
 // Awake returns how many readers do not wait.
 func (r *Readers) Awake() int { return int(r.awake.Load()) }
 
-// crowded reports whether that are too many for one of them to spin.
+// crowded reports whether these are too many for one of them to spin.
 func (r *Readers) crowded() bool { return r.awake.Load() > r.spare }
 
 // Reader is one of Readers. Its methods belong to the goroutine that reads.
@@ -86,17 +92,24 @@ func (r *Reader) Wait() bool {
 }
 
 // MaySpin reports whether a reader that expects something soon may spin before
-// this wait. Not to may because of others counts as in vain.
+// this wait.
 func (r *Reader) MaySpin() bool {
 	if r.skip > 0 {
 		r.skip--
 		return false
 	}
-	if r.of.crowded() {
-		r.Spun(false)
-		return false
+	return r.room()
+}
+
+// room reports whether others leave room for a spin.
+func (r *Reader) room() bool {
+	if !r.of.crowded() {
+		return true
 	}
-	return true
+	if r.of.Modest {
+		r.Spun(false)
+	}
+	return false
 }
 
 // Spun notes that the reader did so, and whether it found something.

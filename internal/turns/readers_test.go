@@ -33,10 +33,11 @@ func TestAwakeReadersAreCounted(t *testing.T) {
 	}
 }
 
-// A reader spins the rarer the more often it did so in vain, or might not
-// because others work.
+// A reader spins the rarer the more often it did so in vain, and a modest one
+// also the more often it might not because others work.
 func TestSpinsInVainBecomeRare(t *testing.T) {
 	of := NewReaders(2)
+	of.Modest = true
 	r, other := of.Reader(), of.Reader()
 	r.Wake()
 	for i, wait := range []int{0, 0, 1, 3, 7} {
@@ -69,6 +70,13 @@ func TestSpinsInVainBecomeRare(t *testing.T) {
 	r.Spun(false)
 	if !r.MaySpin() {
 		t.Error("it does not spin after the first one in vain")
+	}
+	of.Modest = false
+	if other.Wake(); r.MaySpin() {
+		t.Fatal("it spins while others work")
+	}
+	if other.Wait(); r.misses != 1 || !r.MaySpin() {
+		t.Error("it is modest")
 	}
 }
 

@@ -55,16 +55,16 @@ func (t *Turn) Spin(fd uintptr, v []unix.Iovec, now time.Time) (n int, errno uni
 	if !t.MaySpin() {
 		return 0, unix.EAGAIN, now, now
 	}
-	for end := now.Add(SpinTime); !t.of.crowded(); {
+	for end := now.Add(SpinTime); t.room(); {
 		empty, now = now, time.Now()
 		if n, errno = vecio.Read(fd, v); errno != unix.EAGAIN {
 			t.Spun(true)
 			return n, errno, empty, now
 		}
 		if now.After(end) || now.Sub(empty) > stolenTime {
+			t.Spun(false)
 			break
 		}
 	}
-	t.Spun(false)
 	return 0, unix.EAGAIN, now, now
 }

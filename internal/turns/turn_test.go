@@ -165,11 +165,11 @@ func TestSpinEnds(t *testing.T) {
 	}
 }
 
-// Nobody spins beside others, or where there is one processor, and tries it
-// less often.
+// Nobody spins beside others, or where there is one processor.
 func TestNoSpinBesideOthers(t *testing.T) {
 	for processors, others := range map[int]int{1: 0, 2: 1} {
 		of := NewReaders(processors)
+		of.Modest = true
 		r, _ := newReader(t, of)
 		for range others {
 			other := of.Reader()
