@@ -50,25 +50,23 @@ func (d *Device) forget(c *chunk) bool {
 }
 
 // gather empties a slab, so that its memory can go back to the kernel: without
-// it, a volume that is discarded here and there would keep all of it. The
-// caller holds no lock.
+// it, a volume that is discarded here and there would keep all of it. A slab is
+// more than the caller has added, so one is enough. Callers take turns: one that
+// did it for all would go on for as long as others discard, and miss what they
+// add in the end. The caller holds no lock.
 func (d *Device) gather() {
-	if !d.pool.moving.TryLock() {
+	d.pool.moving.Lock()
+	defer d.pool.moving.Unlock()
+	s := d.pool.leave()
+	if s == nil {
 		return
 	}
-	defer d.pool.moving.Unlock()
-	for empty := true; empty; {
-		s := d.pool.leave()
-		if s == nil {
-			return
+	for i := range slabSlots {
+		if c := d.pool.ownerOf(s, i); c != nil {
+			d.move(c, s, i)
 		}
-		for i := range slabSlots {
-			if c := d.pool.ownerOf(s, i); c != nil {
-				d.move(c, s, i)
-			}
-		}
-		empty = d.pool.left(s)
 	}
+	d.pool.left(s)
 }
 
 // move moves c to another slot if it still is in slot i of s.

@@ -174,15 +174,13 @@ func (p *pool) leave() *slab {
 	return nil
 }
 
-// left ends leave, and reports whether s is empty, as it should be.
-func (p *pool) left(s *slab) (empty bool) {
+// left ends leave: s should be empty now.
+func (p *pool) left(s *slab) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.leaving = false
 	p.link(s)
-	empty = s.free == allFree
 	p.trim()
-	return empty
 }
 
 // ownerOf returns who has slot i of s, or nil.

@@ -2,6 +2,7 @@ package mem
 
 import (
 	"reflect"
+	"runtime"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -128,5 +129,43 @@ func TestMoveOfWhatHasLeft(t *testing.T) {
 	d.move(c, s, i) // written to again, elsewhere
 	if d.pool.taken != 2 || s.owner[i] != other || c.home.owner[c.slot] != c {
 		t.Fatal("the slot of another chunk was given back")
+	}
+}
+
+// TestGatherTakesTurns: who finds somebody else at moving does not leave its
+// part undone, and nobody does more than that.
+func TestGatherTakesTurns(t *testing.T) {
+	var slabs Slabs
+	d := &Device{pool: newPool(slabs.source())}
+	p := d.pool
+	var all []*chunk
+	for range 8 * slabSlots {
+		c := new(chunk)
+		d.take(c)
+		all = append(all, c)
+	}
+	for i, c := range all {
+		if i%4 != 0 {
+			d.forget(c)
+		}
+	}
+	p.moving.Lock()
+	done := make(chan struct{})
+	go func() {
+		d.gather()
+		close(done)
+	}()
+	for range 1000 {
+		runtime.Gosched()
+	}
+	select {
+	case <-done:
+		t.Error("it was left undone because another one was moving")
+	default:
+	}
+	p.moving.Unlock()
+	<-done
+	if want := 5 * slabSlots; p.held != want {
+		t.Errorf("%d slots are held after one turn, want %d", p.held, want)
 	}
 }
