@@ -57,7 +57,8 @@ func (t *turn) mayWait() {
 	t.begin()
 }
 
-// spins reports whether the reader is to poll its socket before it waits.
+// spins reports whether the reader, which has noted that it waits, is to poll its
+// socket before it does.
 func (t *turn) spins() bool {
 	return (t.eager || t.lull.Waits() >= shallow) && t.MaySpin()
 }

@@ -23,7 +23,6 @@ func newTurn() (*turn, *turns.Readers) {
 // or the rest of one.
 func TestWhoSpins(t *testing.T) {
 	r, of := newTurn()
-	r.begin()
 	if r.spins() {
 		t.Error("it spins for a client that it does not know")
 	}
@@ -34,11 +33,14 @@ func TestWhoSpins(t *testing.T) {
 	if !r.spins() {
 		t.Error("it does not spin for a client with one request at a time")
 	}
-	other := of.Reader()
-	if other.Wake(); r.spins() {
+	one, two := of.Reader(), of.Reader()
+	if one.Wake(); !r.spins() {
+		t.Error("it does not spin beside one that works")
+	}
+	if two.Wake(); r.spins() {
 		t.Error("it spins while others work")
 	}
-	other.Wait()
+	two.Wait()
 	r.lull.Came()
 	r.lull.Came()
 	r.lull.Wait()
@@ -47,6 +49,14 @@ func TestWhoSpins(t *testing.T) {
 	}
 	if r.eager = false; r.spins() {
 		t.Error("it spins for a client with several requests")
+	}
+}
+
+// TestNoSpinOnOneProcessor: it would keep the client away.
+func TestNoSpinOnOneProcessor(t *testing.T) {
+	r := &turn{Reader: turns.NewReaders(1).Reader(), eager: true}
+	if r.spins() {
+		t.Error("it spins")
 	}
 }
 

@@ -40,15 +40,15 @@ type Readers struct {
 	Modest bool
 
 	awake atomic.Int32
-	spare int32 // how many of them may be awake while one spins
+	spare int32 // how many of them may be awake while one spins; < 0: nobody spins
 }
 
 // NewReaders returns the count of no readers. While one spins, a quarter of the
-// processors may have one that is awake, itself included: on a machine with one
-// it would keep everybody else away.
+// processors may have one that is awake, itself included unless it has noted that
+// it waits. On a machine with one it would keep everybody else away.
 func NewReaders(processors int) *Readers {
 	if processors == 1 {
-		return &Readers{}
+		return &Readers{spare: -1}
 	}
 	return &Readers{spare: int32(max(1, processors/4))}
 }

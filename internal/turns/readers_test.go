@@ -3,10 +3,14 @@ package turns
 import "testing"
 
 func TestOneProcessorHasNoneToSpareForSpinning(t *testing.T) {
-	for n, want := range map[int]int32{1: 0, 2: 1, 4: 1, 8: 2, 64: 16} {
+	for n, want := range map[int]int32{1: -1, 2: 1, 4: 1, 8: 2, 64: 16} {
 		if got := NewReaders(n).spare; got != want {
 			t.Errorf("%d processors: %d", n, got)
 		}
+	}
+	// Nor for one that notes its wait before it spins.
+	if r := NewReaders(1).Reader(); r.MaySpin() {
+		t.Error("a reader may spin on the only processor")
 	}
 }
 
