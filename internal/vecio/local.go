@@ -15,12 +15,8 @@ import (
 // program reads for that of a network: between two programs it costs more than
 // to move the data. Reno sends at once; each kernel has it, for everybody.
 func Unpace(c *net.TCPConn, raw syscall.RawConn) {
-	near, ok := c.LocalAddr().(*net.TCPAddr)
-	if !ok {
-		return
-	}
-	if far, ok := c.RemoteAddr().(*net.TCPAddr); ok && (far.IP.IsLoopback() || far.IP.Equal(near.IP)) {
-		unpace(raw)
+	if far, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		unpace(raw, far.IP)
 	}
 }
 
@@ -28,17 +24,18 @@ func Unpace(c *net.TCPConn, raw syscall.RawConn) {
 // the connection is made: one that BBR has begun keeps the timer, if not its
 // rate, whatever comes after.
 func DialUnpaced(_, address string, raw syscall.RawConn) error {
-	if host, _, err := net.SplitHostPort(address); err == nil && own(net.ParseIP(host)) {
-		unpace(raw)
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		unpace(raw, net.ParseIP(host))
 	}
 	return nil
 }
 
-// unpace changes nothing where the kernel refuses: that is slower, no more.
-func unpace(raw syscall.RawConn) {
+// unpace changes nothing where the kernel refuses: that is slower, no more. It
+// looks at the addresses of this machine last, which takes the longest.
+func unpace(raw syscall.RawConn, far net.IP) {
 	_ = raw.Control(func(fd uintptr) {
 		name, err := unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
-		if err == nil && strings.HasPrefix(name, "bbr") {
+		if err == nil && strings.HasPrefix(name, "bbr") && own(far) {
 			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
 		}
 	})

@@ -71,6 +71,49 @@ func TestUnpace(t *testing.T) {
 	}
 }
 
+// The address that a connection within the machine comes from need not be the
+// one that it goes to: for a second address of an interface it is the first.
+func TestUnpaceFromAnyAddress(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.To4() == nil {
+			continue
+		}
+		far, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: n.IP}}).Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.Close()
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		near := c.(*net.TCPConn)
+		raw, err := near.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := congestion(t, raw, "bbr"); err != nil {
+			t.Logf("this machine has no BBR: %v", err)
+			return
+		}
+		Unpace(near, raw)
+		if got, err := congestion(t, raw, ""); got != "reno" || err != nil {
+			t.Errorf("from %v: bbr became %s, %v", n.IP, got, err)
+		}
+	}
+}
+
 // The addresses of this machine are those of its interfaces and all loopback
 // ones.
 func TestOwn(t *testing.T) {
