@@ -30,6 +30,8 @@ const fine = `## What to know about the comparison
   QEMU asks a thin volume before long reads what is allocated.
 - **Waiting.** Sango's target and initiator may look for a next request a few microseconds before they sleep. With depth 1
   that takes processor time which is not needed elsewhere; it is in the processor time of the rows.
+- **Congestion control.** Where the machine is set to BBR, Sango's target and initiator take it off their own connections within the
+  machine; tgt, libiscsi and iperf3 send with it, by a timer. The ratios of long reads and writes are larger for that.
 - **iscsi-perf** reads only and tells no latency. **qemu-img bench** reads and writes sequentially and tells none either; its
   rows with 4k have no bar, because the bar is for random places. Sango's client in the initiator's rows reads and writes
   sequentially too where qemu-img is its peer, and goes through the multipath engine over two portals of one target.
