@@ -58,6 +58,7 @@ type conn struct {
 	answered   bool // the last Login Response is queued: other PDUs may follow
 	immediates int  // immediate commands that were not answered yet
 	out        output
+	flushFn    func() // c.flush, made once
 	ending     *ending
 	senders    sync.WaitGroup // goroutines that write; Add under mu while not dead
 	stats      counters
@@ -107,6 +108,7 @@ func newConn(s *Server, sock *socket, tpg san.TPG, peer netip.AddrPort) *conn {
 	c.batch.maxBurst = iscsi.LoginSegment
 	c.batch.maxData.Store(iscsi.LoginSegment)
 	c.batch.pingMark = c.ping.sent.Store
+	c.flushFn = c.flush
 	return c
 }
 

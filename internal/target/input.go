@@ -15,10 +15,18 @@ import (
 // of immediate data each, or the headers of more commands than a window has.
 const inputSize = 64 << 10
 
-// directTail is how much a read takes beyond the rest of a Data-Out PDU, in
-// bytes: the next header, and little of the data that probably follows, which
-// is better read straight into its task's buffers.
-const directTail = 2 << 10
+// directSize is from which data segment on, in bytes, more of that size is
+// expected to follow. directTail is how much a read takes then beyond the rest
+// of it: the next header, and little of its data, which is better read straight
+// into its task's buffers.
+const (
+	directSize = 16 << 10
+	directTail = 2 << 10
+)
+
+// heldReplies is how many replies wait for the rest of a large data segment, if
+// that is there already: each one sent wakes the initiator up.
+const heldReplies = 8
 
 // input is the read half of a connection. It belongs to the reader.
 type input struct {
@@ -44,9 +52,10 @@ type input struct {
 // is in conn.ending.
 var errEnded = errors.New("ended")
 
-// receive flushes the output and waits until at least one byte came, which
-// goes to sink first and to the buffer after that. It returns the number of
-// bytes that went to sink.
+// receive waits until at least one byte came, which goes to sink first and to
+// the buffer after that. It returns the number of bytes that went to sink. The
+// output is flushed before, or with a large data segment at hand at the latest
+// before a wait.
 func (c *conn) receive(sink [][]byte, want int) (int, error) {
 	in := &c.in
 	if in.r > 0 {
@@ -57,15 +66,20 @@ func (c *conn) receive(sink [][]byte, want int) (int, error) {
 	if in.w > 0 { // the rest of what came before keeps its arrival time
 		in.mark, in.older = in.w, in.arrivalAt(0)
 	}
+	large := want > 0 && (in.h.Opcode() == iscsi.OpDataOut || in.h.DataLen() >= directSize)
 	lend := in.w == 0 && want == 0 // a wait needs no buffer: an idle session holds none
 	if !lend {
 		tail := in.buf.B[in.w:]
-		if want > 0 && in.h.Opcode() == iscsi.OpDataOut && len(tail) > directTail {
+		if large && len(tail) > directTail {
 			tail = tail[:directTail]
 		}
 		in.vec = append(append(in.vec[:0], sink...), tail)
 	}
-	c.flush()
+	if c.sock.dry = nil; large && c.mayHold() {
+		c.sock.dry = c.flushFn
+	} else {
+		c.flush()
+	}
 	for {
 		now := time.Now()
 		if err := c.tick(now); err != nil {

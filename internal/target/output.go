@@ -1,6 +1,7 @@
 package target
 
 import (
+	"slices"
 	"sync"
 
 	"sango/internal/bufpool"
@@ -122,6 +123,14 @@ func (c *conn) flush() {
 	c.mu.Lock()
 	c.out.corked = false
 	c.kick()
+}
+
+// mayHold reports whether what is queued may wait a little: it is ends of
+// commands, and few. An R2T is what the initiator waits for.
+func (c *conn) mayHold() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.out.queue) < heldReplies && !slices.ContainsFunc(c.out.queue, func(i item) bool { return i.ctl != nil })
 }
 
 // sendRounds bounds the batches that a goroutine sends for others before it

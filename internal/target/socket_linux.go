@@ -35,6 +35,7 @@ type socket struct {
 	unread    int       // bytes that were there then, and are still
 	arrival   time.Time // of the bytes of the last read: seenEmpty before it
 	turn      turn
+	dry       func() // unless nil, called once before a read that finds nothing waits
 
 	// Write half.
 	out *vecio.Writer
@@ -114,11 +115,13 @@ func (s *socket) readOnce(fd uintptr) bool {
 	}
 	now := time.Now()
 	if s.turn.begin(now); s.turn.over(fd, now) {
+		s.dried()
 		return s.wait(now)
 	}
 	s.mark(fd, now)
 	n, errno := vecio.Read(fd, s.readVec)
 	if errno == unix.EAGAIN {
+		s.dried()
 		n, errno, now = s.spin(fd, now)
 	}
 	switch {
@@ -136,6 +139,14 @@ func (s *socket) readOnce(fd uintptr) bool {
 		s.seenEmpty, s.unread = now, 0 // it took all there was
 	}
 	return true
+}
+
+// dried does what was left for when there is nothing to read.
+func (s *socket) dried() {
+	if s.dry != nil {
+		s.dry()
+		s.dry = nil
+	}
 }
 
 // markTime is how old seenEmpty gets before bytes are counted.

@@ -327,3 +327,25 @@ func TestHeaderDigestError(t *testing.T) {
 		t.Errorf("%d PDUs came", len(got))
 	}
 }
+
+// A reply that was held back for the rest of a large data segment goes out when
+// the initiator stops in the middle of that.
+func TestReplyInTheMiddleOfData(t *testing.T) {
+	s := start(t)
+	i := connect(t, s)
+	i.ready()
+	want := pattern(64 << 10)
+	first := i.commandHeader(command{cdb: read10(0, 1), read: true, expected: 512})
+	second := i.commandHeader(command{cdb: write10(64, len(want)/512), write: true, expected: uint32(len(want)), data: want})
+	b := append(i.wire(&first, nil), i.wire(&second, want)...)
+	half := len(b) / 3
+	for _, part := range [][]byte{b[:half], b[half:]} {
+		if _, err := i.nc.Write(part); err != nil {
+			t.Fatal(err)
+		}
+		if o := i.outcome(); o.status != 0 {
+			t.Fatalf("ended with %+v", o)
+		}
+	}
+	i.check(64, want)
+}
