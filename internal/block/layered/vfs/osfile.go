@@ -160,10 +160,31 @@ func (f *osFile) fallocate(op string, mode uint32, off, n int64) error {
 	}
 }
 
+// writeBack writes what is dirty in the range, and waits. The kernel drops that
+// before it deallocates or zeroes, and where it fails then, as ext4 may on a
+// full disk, the range holds again what was written back last: writes that were
+// acknowledged since are undone. An error is one of a sync, because the next
+// fdatasync would not tell it again.
+func (f *osFile) writeBack(off, n int64) error {
+	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	for {
+		switch err := unix.SyncFileRange(f.fd, off, n, all); err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		default:
+			return &SyncError{f.fail("sync_file_range", err)}
+		}
+	}
+}
+
 // Punch implements File. On a block device the kernel turns the hole into
 // WRITE ZEROES with unmap, which, unlike BLKDISCARD, promises zeros; where the
 // device has neither, BLKZEROOUT writes them.
 func (f *osFile) Punch(off, n int64) error {
+	if err := f.writeBack(off, n); err != nil {
+		return err
+	}
 	err := f.fallocate("punch hole", unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
 	if err != nil && f.device {
 		return f.zeroOut(off, n)
@@ -173,6 +194,9 @@ func (f *osFile) Punch(off, n int64) error {
 
 // Zero implements File.
 func (f *osFile) Zero(off, n int64) error {
+	if err := f.writeBack(off, n); err != nil {
+		return err
+	}
 	if f.device {
 		return f.zeroOut(off, n)
 	}
