@@ -56,9 +56,8 @@ type Device struct {
 	tick       chan struct{}  // token: the timer has fired
 
 	jobs      sync.Pool
-	shapes    atomic.Uint64 // how often the shape was asked for
-	shapeMu   sync.Mutex    // serialises changes of shape; guards shapeOf
-	shapeOf   uint64        // which of the questions shape answers
+	shapes    atomic.Uint64 // how often shape was set
+	shapeMu   sync.Mutex    // serialises changes of shape
 	size      atomic.Int64  // that Config.Resized knows, bytes
 	resized   atomic.Int64  // wall clock, ns
 	fencedAt  atomic.Int64  // wall clock, ns

@@ -204,7 +204,7 @@ func (d *Device) fence(ctx context.Context, q *asker, a *action) error {
 
 // probe asks what is behind l, and takes the shape of the volume from it.
 func (d *Device) probe(ctx context.Context, p *portal, l *live, q *asker) (*probe, error) {
-	asked := d.shapes.Add(1)
+	since := d.shapes.Load()
 	f, err := ask(ctx, q)
 	if err != nil {
 		return nil, err
@@ -229,7 +229,7 @@ func (d *Device) probe(ctx context.Context, p *portal, l *live, q *asker) (*prob
 		r.identity = first.name()
 	}
 	if f.shape != nil {
-		if err := d.setShape(f.shape, asked); err != nil {
+		if err := d.setShape(f.shape, since); err != nil {
 			return nil, err
 		}
 	}

@@ -17,16 +17,14 @@ import (
 // errEnded is why a command was not sent to a session that is no more.
 var errEnded = errors.New("the session has ended")
 
-// setShape makes s the shape of the volume, unless it was asked for before what
-// is there: paths tell at the same time, and an older answer can come later. It
-// refuses what cannot change under a device that is in use.
-func (d *Device) setShape(s *shape, asked uint64) error {
+// setShape makes s the shape of the volume. since is what shapes was before s
+// was asked for: paths tell at the same time, and if another shape was set
+// since, nobody knows which is the older one, so that the volume is looked at
+// again. It refuses what cannot change under a device that is in use.
+func (d *Device) setShape(s *shape, since uint64) error {
 	d.shapeMu.Lock()
 	defer d.shapeMu.Unlock()
 	old := d.shape.Load()
-	if asked < d.shapeOf {
-		return nil
-	}
 	if old != nil && s.block != old.block {
 		return fmt.Errorf("the blocks of the volume have %d bytes now, and had %d: attach it anew", s.block, old.block)
 	}
@@ -35,8 +33,14 @@ func (d *Device) setShape(s *shape, asked uint64) error {
 		// Nor can most of those who were told that they need no flushes.
 		s.through = old.through || !old.writeBack
 	}
+	if since != d.shapes.Load() {
+		if *s != *old {
+			kick(d.refresh)
+		}
+		return nil
+	}
 	d.shape.Store(s)
-	d.shapeOf = asked
+	d.shapes.Add(1)
 	if old == nil {
 		d.size.Store(s.size)
 	}
@@ -111,10 +115,10 @@ func (d *Device) lookBy(v *pathView) bool {
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.LoginTimeout)
 	defer cancel()
-	f, asked := p.seen.Load(), d.shapes.Add(1)
+	f, since := p.seen.Load(), d.shapes.Load()
 	s, err := askShape(ctx, p.asker(l), f != nil && f.sango != nil)
 	if err == nil {
-		err = d.setShape(s, asked)
+		err = d.setShape(s, since)
 	}
 	if err != nil {
 		d.log.Warn("path does not tell of the volume", "portal", p.url.Host, "error", err)

@@ -102,7 +102,7 @@ func TestFlushes(t *testing.T) {
 	step("zeroes with FUA", 1, 0, block.Do(d, block.OpWriteZeroes, block.FUA, 0, 4096))
 	s := *d.shape.Load()
 	s.fua, s.maxTransfer = false, 1024 // a target without DPOFUA; several commands
-	if err := d.setShape(&s, d.shapes.Add(1)); err != nil {
+	if err := d.setShape(&s, d.shapes.Load()); err != nil {
 		t.Fatal(err)
 	}
 	step("write with FUA emulated", 1, 0, block.WriteAt(d, p, 0, block.FUA))
@@ -271,7 +271,7 @@ func TestShrink(t *testing.T) {
 	// The store of the tests only grows: another, smaller one takes its place.
 	s := *d.shape.Load()
 	s.size /= 2
-	if err := d.setShape(&s, d.shapes.Add(1)); err != nil {
+	if err := d.setShape(&s, d.shapes.Load()); err != nil {
 		t.Fatal(err)
 	}
 	if n := <-sizes; n != rigSize/2 || d.Info().Size != n {
@@ -282,7 +282,40 @@ func TestShrink(t *testing.T) {
 	}
 	other := s
 	other.block = 4096
-	if err := d.setShape(&other, d.shapes.Add(1)); err == nil {
+	if err := d.setShape(&other, d.shapes.Load()); err == nil {
 		t.Error("the block size changed under a device in use")
 	}
+}
+
+// Of two answers that were asked for at the same time nobody knows which is the
+// older one: the volume is looked at again, whichever comes last.
+func TestAnswersThatOvertake(t *testing.T) {
+	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
+	d := r.open(r.config())
+	bothUp(t, d)
+	stale := *d.shape.Load()
+	since := d.shapes.Load() // two questions, one after the other; the second one is answered before the resize
+	fresh := stale
+	fresh.size *= 2
+	if err := r.dev.Resize(fresh.size); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.setShape(&fresh, since); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.setShape(&stale, since); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Info().Size; got != fresh.size {
+		t.Errorf("an answer of before made the size %d, which is %d", got, fresh.size)
+	}
+	// The other way round the second answer is the right one.
+	since = d.shapes.Load()
+	if err := d.setShape(&stale, since); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.setShape(&fresh, since); err != nil {
+		t.Fatal(err)
+	}
+	until(t, d, "the size of now", func(v *View) bool { return v.Size == fresh.size })
 }
