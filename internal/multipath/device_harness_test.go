@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,6 +80,20 @@ func newUnit(t testing.TB, o mem.Options, naa uint64) (*lun.Unit, *mem.Device) {
 		t.Fatal(err)
 	}
 	return u, dev
+}
+
+// shrinking is a device that can become smaller, which ours don't.
+type shrinking struct {
+	block.Device
+	size atomic.Int64 // bytes; 0: as large as it is
+}
+
+func (s *shrinking) Info() block.Info {
+	i := s.Device.Info()
+	if n := s.size.Load(); n > 0 {
+		i.Size = n
+	}
+	return i
 }
 
 // newRig starts a rig.

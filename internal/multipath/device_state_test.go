@@ -263,24 +263,32 @@ func TestView(t *testing.T) {
 // A volume that shrinks is followed; what lies past its end is refused.
 func TestShrink(t *testing.T) {
 	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
+	dev := &shrinking{Device: r.dev}
+	v := r.unit.Volume()
+	small, err := lun.NewUnit(v, dev, &luntest.Store{}, lun.UnitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.units[0], r.units[1] = lun.MapEntry{Unit: small}, r.units[0]
+	r.target.SetMap(r.units)
+	r.target.SetPortGroups([]lun.PortGroup{
+		{ID: 1, State: lun.ActiveOptimized, Ports: []san.TPG{1}},
+		{ID: 2, State: lun.ActiveOptimized, Ports: []san.TPG{2}},
+	})
 	sizes := make(chan int64, 4)
 	c := r.config()
 	c.Resized = func(n int64) { sizes <- n }
 	d := r.open(c)
 	bothUp(t, d)
-	// The store of the tests only grows: another, smaller one takes its place.
-	s := *d.shape.Load()
-	s.size /= 2
-	if err := d.setShape(&s, d.shapes.Load()); err != nil {
-		t.Fatal(err)
-	}
+	dev.size.Store(rigSize / 2)
+	small.Resized()
 	if n := <-sizes; n != rigSize/2 || d.Info().Size != n {
 		t.Errorf("told %d", n)
 	}
 	if err := block.WriteAt(d, make([]byte, 512), rigSize/2, 0); block.ClassOf(err) != block.Invalid {
 		t.Errorf("a write past the end ended with %v", err)
 	}
-	other := s
+	other := *d.shape.Load()
 	other.block = 4096
 	if err := d.setShape(&other, d.shapes.Load()); err == nil {
 		t.Error("the block size changed under a device in use")
