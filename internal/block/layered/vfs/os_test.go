@@ -5,7 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func must(t *testing.T, err error) {
@@ -125,4 +129,47 @@ func TestSyncError(t *testing.T) {
 	if err := f.WriteVecSync([][]byte{{1}}, 0); !IsFull(err) || errors.As(err, &se) {
 		t.Errorf("a write without room: %v", err)
 	}
+}
+
+// TestDeallocationWritesBack: what was written is not dropped from the page cache
+// before it is in the file, since the deallocation may fail then (ext4 on a full
+// disk). The kernel counts what it drops.
+func TestDeallocationWritesBack(t *testing.T) {
+	const size = 1 << 20
+	f := open(t)
+	dropped := func(deallocate func(off, n int64) error) int64 {
+		t.Helper()
+		must(t, f.WriteVec([][]byte{bytes.Repeat([]byte{1}, size)}, 0))
+		before := cancelled(t)
+		must(t, deallocate(0, size))
+		return cancelled(t) - before
+	}
+	bare := func(off, n int64) error {
+		return unix.Fallocate(f.(*osFile).fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	}
+	if dropped(bare) == 0 {
+		t.Log("the filesystem of temporary files writes nothing back: there is nothing to lose")
+		return
+	}
+	if n := dropped(f.Punch); n > 0 {
+		t.Errorf("a punch dropped %d bytes that were not written back", n)
+	}
+	if n := dropped(f.Zero); n > 0 {
+		t.Errorf("zeroing dropped %d bytes that were not written back", n)
+	}
+}
+
+// cancelled returns how many bytes this process has written that were dropped
+// before they were written back (proc_pid_io(5)).
+func cancelled(t *testing.T) int64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/io")
+	must(t, err)
+	_, rest, ok := strings.Cut(string(b), "cancelled_write_bytes: ")
+	if !ok {
+		t.Fatalf("no count of dropped bytes in %q", b)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(rest), 10, 64)
+	must(t, err)
+	return n
 }
