@@ -27,6 +27,28 @@ func congestion(t *testing.T, raw syscall.RawConn, name string) (string, error) 
 	return got, err
 }
 
+// accepted returns the accepting end of a connection to l, which comes from from,
+// nil for any address.
+func accepted(t *testing.T, l net.Listener, from net.Addr) (*net.TCPConn, syscall.RawConn) {
+	t.Helper()
+	far, err := (&net.Dialer{LocalAddr: from}).Dial(l.Addr().Network(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { far.Close() })
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	near := c.(*net.TCPConn)
+	raw, err := near.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return near, raw
+}
+
 // A connection within the machine does not stay with BBR; one with another
 // congestion control stays as it is.
 func TestUnpace(t *testing.T) {
@@ -35,21 +57,7 @@ func TestUnpace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	far, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer far.Close()
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	near := c.(*net.TCPConn)
-	raw, err := near.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	near, raw := accepted(t, l, nil)
 	for name, want := range map[string]string{"reno": "reno", "cubic": "cubic", "bbr": "reno"} {
 		if _, err := congestion(t, raw, name); err != nil {
 			t.Logf("this machine has no %s: %v", name, err)
@@ -88,21 +96,7 @@ func TestUnpaceFromAnyAddress(t *testing.T) {
 		if !ok || n.IP.To4() == nil {
 			continue
 		}
-		far, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: n.IP}}).Dial("tcp4", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer far.Close()
-		c, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		near := c.(*net.TCPConn)
-		raw, err := near.SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
+		near, raw := accepted(t, l, &net.TCPAddr{IP: n.IP})
 		if _, err := congestion(t, raw, "bbr"); err != nil {
 			t.Logf("this machine has no BBR: %v", err)
 			return
