@@ -58,7 +58,7 @@ type CheckCondition struct{ Sense Sense }
 
 // Error implements error.
 func (e *CheckCondition) Error() string {
-	return fmt.Sprintf("CHECK CONDITION %x/%02x/%02x", uint8(e.Sense.Key), uint8(e.Sense.ASC>>8), uint8(e.Sense.ASC))
+	return fmt.Sprintf("CHECK CONDITION %x/%02x/%02x, %v", uint8(e.Sense.Key), uint8(e.Sense.ASC>>8), uint8(e.Sense.ASC), e.Sense.ASC)
 }
 
 // Check returns a CheckCondition of key and asc.
