@@ -23,10 +23,11 @@ func (u *Unit) setCondition(bit uint32, on bool) {
 // gate returns how t ends instead of being executed, nil if it is executed. It
 // is asked when the command starts, after all that it had to wait for.
 func (u *Unit) gate(t *Task) error {
-	if u.guard.conflicts(t) {
+	// The conditions are looked at once: in between the record may be read.
+	c, f := u.cond.Load(), t.cmd.flags
+	if c&condUnread == 0 && u.guard.conflicts(t) {
 		return errConflict
 	}
-	c, f := u.cond.Load(), t.cmd.flags
 	if c == 0 {
 		return nil
 	}

@@ -113,7 +113,7 @@ func (i *itl) interrupt(t *Task) error {
 	if !ok {
 		return nil
 	}
-	if rank(c) >= rankOther && t.cmd != nil && i.unit.guard.conflicts(t) {
+	if rank(c) >= rankOther && t.cmd != nil && i.unit.guard.bars(t) {
 		return errConflict
 	}
 	if c, ok = i.attn.take(); !ok {
@@ -127,7 +127,7 @@ func (t *Task) refuse(err error) {
 	if err != nil {
 		t.OutLen, t.Want = 0, 0
 		if cc := (*scsi.CheckCondition)(nil); t.cmd != nil && errors.As(err, &cc) &&
-			cc.Sense.Key != scsi.UnitAttention && t.unit.guard.conflicts(t) {
+			cc.Sense.Key != scsi.UnitAttention && t.unit.guard.bars(t) {
 			err = errConflict
 		}
 	}

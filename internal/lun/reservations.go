@@ -56,7 +56,7 @@ func (r *reservations) close() {
 // conflicts is how each command meets the reservations, as it starts.
 func (r *reservations) conflicts(t *Task) bool {
 	s := r.state.Load()
-	if s.Idle() || r.unit.cond.Load()&condUnread != 0 { // the unit is stopped: see gate
+	if s.Idle() {
 		return false
 	}
 	n := t.itl.nexus.id
@@ -64,6 +64,12 @@ func (r *reservations) conflicts(t *Task) bool {
 		return legacyStops(s, t, n)
 	}
 	return s.Conflicts(n, accessOf(t))
+}
+
+// bars reports whether the reservations do not let t in. While the unit is
+// stopped they are not known: see gate.
+func (r *reservations) bars(t *Task) bool {
+	return r.unit.cond.Load()&condUnread == 0 && r.conflicts(t)
 }
 
 // classes translates what the table of commands says. What decides by the CDB

@@ -3,6 +3,7 @@ package lun
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"sango/internal/block/mem"
@@ -379,3 +380,31 @@ func TestCloseWhileTheRecordIsNotKnown(t *testing.T) {
 	a.Detach()
 	tg.SetMap(nil)
 } // and the unit closes
+
+// A reservation that is in force all the time stops others in the moment, too, in
+// which its record has been read again.
+func TestReservationWhileTheRecordIsRead(t *testing.T) {
+	u := testUnit(t, nil, nil)
+	tg := oneUnit(u)
+	a, b := attach(t, tg, nexusName(1), ""), attach(t, tg, nexusName(2), "")
+	a.mustPersist(pr.Register, 0, pr.Out{ActionKey: 7})
+	a.mustPersist(pr.Reserve, pr.ExclusiveAccess, pr.Out{Key: 7})
+	write := b.out(512, 0x2a, 0, 0, 0, 0, 3, 0, 0, 1, 0)
+	write.nexus, write.itl, write.unit = b.Nexus, b.view.Load().at(0), u
+	write.cmd, _ = u.table.find(&write.CDB)
+	var over atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !over.Load() {
+			u.setCondition(condUnread, true)
+			u.setCondition(condUnread, false)
+		}
+	})
+	defer wg.Wait()
+	defer over.Store(true)
+	for n := range 300_000 {
+		if u.gate(write) == nil {
+			t.Fatalf("attempt %d to write went on under the reservation of another host", n)
+		}
+	}
+}
