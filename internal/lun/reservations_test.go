@@ -392,6 +392,14 @@ func TestReservationWhileTheRecordIsRead(t *testing.T) {
 	write := b.out(512, 0x2a, 0, 0, 0, 0, 3, 0, 0, 1, 0)
 	write.nexus, write.itl, write.unit = b.Nexus, b.view.Load().at(0), u
 	write.cmd, _ = u.table.find(&write.CDB)
+	u.setCondition(condUnread, true)
+	if !u.guard.conflicts(write) {
+		t.Error("whether the reservations shut a host out depends on a condition, which gate has looked at already")
+	}
+	if err := u.gate(write); err == nil || errors.Is(err, errConflict) {
+		t.Errorf("a command of a unit whose reservations are not known: %v, want BUSY", err)
+	}
+	u.setCondition(condUnread, false)
 	var over atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
