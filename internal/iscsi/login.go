@@ -3,6 +3,7 @@ package iscsi
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"sango/internal/san"
 )
@@ -144,6 +145,16 @@ func (l *Login) Refuse(resp LoginResponse, status LoginStatus) LoginResponse {
 	l.done = false
 	l.err = &loginError{status, status.String()}
 	return l.fail(resp, status)
+}
+
+// Redirect turns a response of Step into one that ends the login with
+// LoginMovedTemporarily, and returns its text: the initiator is to log in at
+// addr, this time (RFC 7143 §11.13.5).
+func (l *Login) Redirect(resp LoginResponse, addr netip.AddrPort) (LoginResponse, []byte) {
+	resp = l.Refuse(resp, LoginMovedTemporarily)
+	text := Keys{{KeyTargetAddress, addr.String()}}.Append(nil)
+	resp.DataLen = len(text)
+	return resp, text
 }
 
 func (l *Login) fail(resp LoginResponse, status LoginStatus) LoginResponse {

@@ -34,7 +34,23 @@ type Volume struct {
 	Adopted       string    `json:"adopted,omitempty"` // raw file or device used as the lowest layer
 	NAA           uint64    `json:"naa"`               // locally assigned NAA (type 3), unique in the store
 	Created       time.Time `json:"created"`
+	// Fencing says what keeps a gateway that is gone from writing to it; empty:
+	// what its driver can do.
+	Fencing Fencing `json:"fencing,omitempty"`
+	// Prefer are the names of the gateways that are to serve it, the best first.
+	Prefer []string `json:"prefer,omitempty"`
 }
+
+// Fencing is how the writes of a gateway that is gone are shut out of a volume
+// before another one serves it (docs/cluster-model.md).
+type Fencing string
+
+// The ways of fencing.
+const (
+	FenceNone    Fencing = "none"    // not at all: a person has to confirm that the gateway is off
+	FenceDriver  Fencing = "driver"  // the driver does it when the volume is opened
+	FenceCommand Fencing = "command" // the operator's command turns the gateway off
+)
 
 // Target is an iSCSI target and its LUN map.
 type Target struct {
@@ -43,6 +59,9 @@ type Target struct {
 	Hosts []string        `json:"hosts,omitempty"` // names of hosts that may log in; empty: see Open
 	Open  bool            `json:"open,omitempty"`  // any initiator may log in (demo)
 	Auth  []CHAP          `json:"auth,omitempty"`  // accounts, any of which an Open target accepts; empty: no authentication
+	// Explicit lets hosts ask for the gateway that serves a volume (explicit
+	// ALUA), in a cluster.
+	Explicit bool `json:"explicit_alua,omitempty"`
 }
 
 // Mapping puts a volume at a LUN of a target.

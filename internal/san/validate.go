@@ -93,8 +93,24 @@ func (v *Volume) Check() error {
 	if v.Adopted != "" && v.Driver != DriverLayered {
 		return Errorf(ErrInvalid, "volume %s: only the layered driver can adopt %s", v.Name, v.Adopted)
 	}
+	switch v.Fencing {
+	case "", FenceNone, FenceDriver, FenceCommand:
+	default:
+		return Errorf(ErrInvalid, "volume %s: fencing %q is unknown; use default, none, driver or command", v.Name, v.Fencing)
+	}
+	if len(v.Prefer) > MaxPrefer {
+		return Errorf(ErrInvalid, "volume %s: %d gateways are preferred, more than %d", v.Name, len(v.Prefer), MaxPrefer)
+	}
+	for _, g := range v.Prefer {
+		if err := CheckName("gateway", g); err != nil {
+			return err
+		}
+	}
 	return CheckVolumeSize(v.Name, v.Size, v.BlockSize)
 }
+
+// MaxPrefer bounds the gateways that a volume prefers.
+const MaxPrefer = 16
 
 // CheckVolumeSize checks the size of a volume, in bytes.
 func CheckVolumeSize(name string, size int64, block int) error {

@@ -15,6 +15,7 @@ const (
 	ASCPortStandby                   ASC = 0x040b // LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN STANDBY STATE
 	ASCPortUnavailable               ASC = 0x040c // LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN UNAVAILABLE STATE
 	ASCSanitizeInProgress            ASC = 0x041b // LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS
+	ASCCommunicationFailure          ASC = 0x0800 // LOGICAL UNIT COMMUNICATION FAILURE
 	ASCUnreachableCopyTarget         ASC = 0x0804 // UNREACHABLE COPY TARGET
 	ASCWarning                       ASC = 0x0b00 // WARNING
 	ASCWriteError                    ASC = 0x0c00 // WRITE ERROR
@@ -101,6 +102,7 @@ var ascNames = map[ASC]string{
 	ASCPortStandby:                   "LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN STANDBY STATE",
 	ASCPortUnavailable:               "LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN UNAVAILABLE STATE",
 	ASCSanitizeInProgress:            "LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS",
+	ASCCommunicationFailure:          "LOGICAL UNIT COMMUNICATION FAILURE",
 	ASCUnreachableCopyTarget:         "UNREACHABLE COPY TARGET",
 	ASCWarning:                       "WARNING",
 	ASCWriteError:                    "WRITE ERROR",

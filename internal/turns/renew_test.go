@@ -3,6 +3,7 @@ package turns
 import (
 	"errors"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,13 +28,7 @@ func TestRenew(t *testing.T) {
 				if err := send(far); err != nil {
 					t.Fatal(err)
 				}
-				for there := false; !there; {
-					_ = raw.Control(func(fd uintptr) {
-						p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-						n, err := unix.Poll(p, -1)
-						there = n == 1 && err == nil
-					})
-				}
+				awaitInput(raw)
 				_ = near.SetReadDeadline(time.Now().Add(10 * time.Second))
 				asked := false
 				if err := raw.Read(func(fd uintptr) bool {
@@ -53,6 +48,17 @@ func TestRenew(t *testing.T) {
 func TestRenewOfNoSocket(t *testing.T) {
 	if renew(^uintptr(0)) {
 		t.Error("it will be told of a file that is not there")
+	}
+}
+
+// awaitInput returns when there is something to read, or the end.
+func awaitInput(raw syscall.RawConn) {
+	for there := false; !there; {
+		_ = raw.Control(func(fd uintptr) {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(p, -1)
+			there = n == 1 && err == nil
+		})
 	}
 }
 
