@@ -117,6 +117,11 @@ type Info struct {
 	BlockSize     int   // bytes: 512 or 4096
 	PhysicalBlock int   // bytes, ≥ BlockSize: smaller writes may cost a read
 	Caps          Caps
+	// Lost names an event by which what was written, and ended well, may have been
+	// lost although nobody was told: a flush has failed, and the device was opened
+	// anew since. Zero: there was none. Whoever relies on a flush has to be told
+	// once for each.
+	Lost san.UUID
 }
 
 // Support says how a device does an operation.

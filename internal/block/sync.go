@@ -6,17 +6,37 @@ import (
 	"sango/internal/san"
 )
 
-// call is a request somebody waits for.
+// call is a request somebody waits for. It waits on a condition rather than on a
+// channel, which belongs for ever to the bubble of testing/synctest that it was
+// made in: calls go from one to the next.
 type call struct {
 	Request
-	done chan struct{}
+	mu    sync.Mutex // guards over
+	over  bool
+	ended sync.Cond
 }
 
 var calls = sync.Pool{New: func() any {
-	c := &call{done: make(chan struct{}, 1)}
-	c.Done = func(*Request) { c.done <- struct{}{} }
+	c := &call{}
+	c.ended.L = &c.mu
+	c.Done = func(*Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.over = true
+		c.ended.Signal()
+	}
 	return c
 }}
+
+// wait returns when the request has ended.
+func (c *call) wait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.over {
+		c.ended.Wait()
+	}
+	c.over = false
+}
 
 // Do submits one request to d and waits for its end. It is for the control
 // path, background work and tests; the data path uses Submit.
@@ -30,7 +50,7 @@ func DoAt(d Device, e san.Epoch, op Op, flags Flags, off, n int64, bufs ...[]byt
 	done := c.Done
 	c.Request = Request{Op: op, Flags: flags, Off: off, Len: n, Bufs: bufs, Epoch: e, Done: done}
 	d.Submit(&c.Request)
-	<-c.done
+	c.wait()
 	err := c.Err
 	c.Request = Request{Done: done}
 	calls.Put(c)

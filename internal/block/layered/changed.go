@@ -20,7 +20,12 @@ func (s *Store) Changed(id san.UUID, from, to string, fn func(off, n int64) erro
 		if err != nil {
 			return err
 		}
-		return changes(differ, size[0], size[1], fn)
+		return changes(differ, size[0], size[1], func(off, n int64) error {
+			if v.leaving.Load() {
+				return errLeaving
+			}
+			return fn(off, n)
+		})
 	})
 }
 

@@ -1,6 +1,7 @@
 package layered
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -110,11 +111,12 @@ func (s *Store) establish(m *manifest, fill func(dir string) error) error {
 	if err := s.fs.Mkdir(dir); err != nil && !errors.Is(err, vfs.ErrExist) {
 		return err
 	}
-	lock, err := s.lockVolume(dir, 0, false)
+	lock, _, err := s.lockVolume(context.Background(), dir, OpenOptions{})
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	defer s.signOff(dir, lock)
 	if _, err := s.fs.Stat(dir + "/" + manifestName); err == nil {
 		return ErrExists
 	} else if !errors.Is(err, vfs.ErrNotExist) {
@@ -210,11 +212,12 @@ func (s *Store) delete(id san.UUID) error {
 		}
 		return err
 	}
-	lock, err := s.lockVolume(dir, 0, false)
+	lock, err := s.lockGoing(dir)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	defer s.signOff(dir, lock)
 	err = s.fs.Remove(dir + "/" + manifestName)
 	if errors.Is(err, vfs.ErrNotExist) {
 		err = ErrNotFound // but what an earlier attempt left goes

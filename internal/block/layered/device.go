@@ -21,10 +21,12 @@ var _ block.Device = (*device)(nil)
 func (d *device) Info() block.Info {
 	d.v.gate.RLock()
 	defer d.v.gate.RUnlock()
-	return d.info()
+	i := d.info()
+	i.Lost = d.v.loss.last()
+	return i
 }
 
-// info is Info with the gate held.
+// info is Info with the gate held, but for what was lost.
 func (d *device) info() block.Info {
 	i := block.Info{Size: d.w.size, BlockSize: d.v.man.BlockSize, PhysicalBlock: d.v.man.Physical}
 	i.Caps = Caps()
@@ -176,11 +178,11 @@ func (d *device) Close() error {
 	}
 	var err error
 	if d.snapshot == "" {
-		v.jobs.stop()
-		// Who reads a snapshot may keep the volume loaded.
+		v.s.leave(d)
+		// Without an owner, who reads a snapshot may keep the volume loaded.
 		err = v.shareGate(func() error {
 			if v.failed.Load() != nil {
-				return nil // who flushed was told, or nobody asked
+				return nil // Info.Lost tells the next one
 			}
 			return v.flush(v.live.chain[0])
 		})

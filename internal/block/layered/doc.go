@@ -5,6 +5,8 @@
 // # What is on disk
 //
 //	STORE/store                    "sango-store 1\n": the format of the store
+//	STORE/identity                 a UUID: which store it is, on whatever path
+//	STORE/lock                     flock(2)ed by the process that makes these two
 //	STORE/volumes/VOLUME/          a volume, named by its UUID
 //	    manifest                   what it consists of; the one commit point
 //	    lock                       flock(2)ed by the process that has it open
@@ -110,13 +112,27 @@
 // # Lock
 //
 //	 0  8  "SANGOLCK"
-//	 8  4  checksum of these 56 bytes, this field as 0
+//	 8  4  checksum of all of it, this field as 0
 //	12  4  pid of the holder
 //	16 16  boot id
 //	32  8  start time of the process, clock ticks after boot
 //	40  8  the highest epoch under which the volume was open
-//	48  8  0
+//	48  8  for whom it holds the volume: the incarnation of a gateway; 0: nobody
+//	56 16  names the last sync that failed; not there: none did
 //
-// It only tells whom to kill when the next owner fences the holder (R2); the
-// lock itself is the kernel's and ends with the process.
+// It tells whom to kill when the next owner fences the holder (R2), and that hosts
+// are to be told of a sync that failed, which no later one makes good (R7); the
+// lock itself is the kernel's and ends with the process. Who lets go of it
+// leaves the epoch alone: whoever has the lock and has not signed yet is waited
+// for, and nobody else killed in its stead.
+//
+// # Several gateways
+//
+// The processes of several gateways may use a store; of a volume, one at a
+// time. Its owner opens it for an epoch, which shuts out lower ones: a process
+// of this machine is killed, this very process (which may run several gateways)
+// and other machines (where flock reaches them) are waited for. When the owner
+// closes it, merges, operations and readers of snapshots end first, and the
+// lock is given up. Without a lock the statistics are read, from the manifest;
+// an operation on a volume that nobody has open takes it for a moment.
 package layered

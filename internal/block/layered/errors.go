@@ -2,6 +2,7 @@ package layered
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 
 	"sango/internal/block"
@@ -28,6 +29,9 @@ var (
 	// ErrSpec: what was asked for is not a volume that can be.
 	ErrSpec = errors.New("not possible")
 )
+
+// errLeaving ends what goes on beside the owner's device when that is closed.
+var errLeaving = fmt.Errorf("%w: its owner is closing it", ErrInUse)
 
 func isUnsupported(err error) bool { return err != nil && errors.Is(err, vfs.ErrUnsupported) }
 

@@ -9,6 +9,7 @@ import (
 
 	"sango/internal/block"
 	"sango/internal/block/layered/vfs"
+	"sango/internal/san"
 )
 
 // failing returns a volume of four clusters over a snapshot, all of it stable.
@@ -249,5 +250,48 @@ func TestDeletionCutShortTwice(t *testing.T) {
 			w.fs.CrashAt(0)
 			must(t, do(w.recoverAfter(false), func() error { return w.recoverAfter(true) }, w.close, w.checkStore))
 		}
+	}
+}
+
+// TestFailedSyncIsToldOfByTheNextOpen: whoever opens the volume after a sync that
+// failed is told so, whether it was closed or its process died, and by every
+// open until another one fails.
+func TestFailedSyncIsToldOfByTheNextOpen(t *testing.T) {
+	for _, died := range []bool{false, true} {
+		w, d, _ := failing(t)
+		id := d.v.id
+		if lost := w.devs[id].Info().Lost; !lost.IsZero() {
+			t.Fatalf("lost at first: %v", lost)
+		}
+		var last san.UUID
+		for range 2 {
+			must(t, w.write(id, 3, 4, 0))
+			w.fs.FailSync(func(string) error { return syscall.EIO })
+			if died {
+				if err := block.Flush(w.devs[id]); block.ClassOf(err) != block.Failed {
+					t.Fatalf("flush that fails: %v", err)
+				}
+				w.fs.FailSync(nil)
+				w.fs.Restart(false)
+				must(t, w.open())
+			} else {
+				if err := w.devs[id].Close(); err == nil { // nobody asked for a flush
+					t.Fatal("a close that can't flush says nothing")
+				}
+				w.fs.FailSync(nil)
+			}
+			must(t, w.openVolume(id))
+			lost := w.devs[id].Info().Lost
+			if lost.IsZero() || lost == last {
+				t.Fatalf("died %v: lost %v after %v", died, lost, last)
+			}
+			must(t, w.devs[id].Close())
+			must(t, w.openVolume(id))
+			if again := w.devs[id].Info().Lost; again != lost {
+				t.Fatalf("died %v: lost %v, and then %v", died, lost, again)
+			}
+			last = lost
+		}
+		must(t, w.close())
 	}
 }

@@ -2,6 +2,7 @@ package layered
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,13 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sango/internal/block/layered/vfs"
+	"sango/internal/san"
 )
 
 const (
-	// fenceWait bounds how long a killed holder may take to go: one whose thread
-	// hangs in the kernel (a dead disk) goes when that ends.
+	// fenceWait bounds what has no context: one whose thread hangs in the kernel
+	// (a dead disk) goes when that ends.
 	fenceWait = 30 * time.Second
-	lockRetry = 5 * time.Millisecond
+	// exitPoll is how often the wait for a process's end looks at its context.
+	exitPoll = 50 * time.Millisecond
 )
 
 // self describes this process as a lock's holder.
@@ -41,46 +44,81 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(string(f[19]), 10, 64)
 }
 
-// killHolder kills the process h, waits until it is gone, and takes its lock.
-// The pidfd is opened before the start time is compared, so that the signal
-// can reach no other process than the one compared.
-func (s *Store) killHolder(dir string, h holder) (vfs.Lock, error) {
-	if h.pid == s.self.pid && h.start == s.self.start {
-		return nil, fmt.Errorf("%w by this very process: close it first", ErrInUse)
+// lives reports whether the process is there, in this boot.
+func (h holder) lives() bool {
+	start, err := startTime(int(h.pid))
+	return err == nil && start == h.start
+}
+
+// errOther ends a fence: somebody else than its member holds the volume.
+var errOther = errors.New("another member holds it")
+
+// Fence returns nil when nothing of a member can reach the volume any more
+// (DESIGN R2): nobody has it open, or somebody else does, who is left alone. A
+// process of this machine that holds it for the member is killed; in this very
+// process the member is waited for until ctx is done. ErrInUse where the
+// member is on another machine: it can't be fenced from here.
+//
+// What the member opens afterwards, because it does not know yet that it is
+// over, the next owner's open shuts out: it has a higher epoch.
+func (s *Store) Fence(ctx context.Context, id san.UUID, member uint64) error {
+	if err := s.fence(ctx, s.volumeDir(id), member); err != nil {
+		return fmt.Errorf("fence member %d of volume %s: %w", member, id, err)
 	}
-	if h.boot != s.boot {
-		return nil, fmt.Errorf("%w by a process of another boot: this store is shared between machines, which needs another fence", ErrInUse)
+	return nil
+}
+
+func (s *Store) fence(ctx context.Context, dir string, member uint64) error {
+	if member == 0 {
+		return fmt.Errorf("%w: no member is named", ErrSpec)
 	}
+	l, err := s.contend(ctx, dir, func(r *rival) (kill bool, err error) {
+		switch {
+		case r.doubtful(), r.place == unsigned:
+			return false, nil
+		case r.member != member:
+			return false, errOther
+		case r.place == elsewhere:
+			return false, fmt.Errorf("%w by %s: fence it there, by the command that the configuration can name, or wait until its right has run out", ErrInUse, r)
+		}
+		return r.place == beside, nil
+	})
+	switch {
+	case err == nil:
+		return s.unlock(dir, l)
+	case errors.Is(err, errOther):
+		return nil
+	case errors.Is(err, vfs.ErrNotExist): // there is no such volume, if there is a store
+		_, err = s.fs.Stat(s.dir + "/" + volumesName)
+	}
+	return err
+}
+
+// kill kills the process h, and waits until it is gone. The pidfd is opened
+// before the start time is compared, so that the signal can reach no other
+// process than the one compared.
+func (s *Store) kill(ctx context.Context, dir string, h holder) error {
 	fd, err := unix.PidfdOpen(int(h.pid), 0)
 	if err == nil {
 		defer unix.Close(fd)
-		if start, serr := startTime(int(h.pid)); serr == nil && start == h.start {
-			s.log.Warn("fencing a volume: killing the process that holds it", "dir", dir, "pid", h.pid)
+		if h.lives() {
+			s.log.Warn("fencing a volume: killing the process that holds it", "dir", dir, "pid", h.pid, "member", h.member, "epoch", h.epoch)
 			if err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err == nil {
-				err = waitExit(fd)
+				err = waitExit(ctx, fd)
 			}
 		}
 	}
 	if err != nil && !errors.Is(err, unix.ESRCH) {
-		return nil, fmt.Errorf("fence process %d, which holds %s: %w", h.pid, dir, err)
+		return fmt.Errorf("fence process %d, which holds %s: %w", h.pid, dir, err)
 	}
-	for deadline := time.Now().Add(fenceWait); ; time.Sleep(lockRetry) {
-		l, err := s.fs.Lock(dir + "/" + lockName)
-		if !errors.Is(err, vfs.ErrLocked) || time.Now().After(deadline) {
-			return l, err
-		}
-	}
+	return nil
 }
 
 // waitExit waits until the process of a pidfd has ended.
-func waitExit(fd int) error {
-	for deadline := time.Now().Add(fenceWait); ; {
-		left := time.Until(deadline)
-		if left <= 0 {
-			return fmt.Errorf("it is still there %s after SIGKILL", fenceWait)
-		}
+func waitExit(ctx context.Context, fd int) error {
+	for ctx.Err() == nil {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(p, int(left.Milliseconds())+1)
+		n, err := unix.Poll(p, int(exitPoll.Milliseconds()))
 		if err != nil && err != unix.EINTR {
 			return err
 		}
@@ -88,4 +126,5 @@ func waitExit(fd int) error {
 			return nil
 		}
 	}
+	return fmt.Errorf("it is still there after SIGKILL: %w", context.Cause(ctx))
 }

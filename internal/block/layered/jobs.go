@@ -102,7 +102,8 @@ func (j *jobs) report() (Job, bool) {
 }
 
 // kick starts background work if there is any to do. The caller holds a
-// reference of e; the work takes its own, which keeps the volume loaded.
+// reference of e; the work takes its own, which keeps the volume loaded. Where
+// gateways own volumes, only the owner's does any: it would hold up the next.
 func (s *Store) kick(id san.UUID, e *entry) {
 	v := e.v
 	v.control.Lock()
@@ -122,7 +123,12 @@ func (s *Store) kick(id san.UUID, e *entry) {
 	s.mu.Unlock()
 	e.mu.Lock()
 	e.refs++
+	idle := v.epoch != 0 && e.device == nil || e.leaving
 	e.mu.Unlock()
+	if idle {
+		s.giveUp(id, e)
+		return
+	}
 	ctx, done := v.jobs.start()
 	if done == nil {
 		s.giveUp(id, e)

@@ -35,7 +35,11 @@ func helper() bool {
 	if dir == "" {
 		return false
 	}
-	if err := load(dir); err != nil {
+	run := load
+	if os.Getenv(holdEnv) != "" {
+		run = hold
+	}
+	if err := run(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -117,7 +117,8 @@ func (s *Store) Snapshots(id san.UUID) ([]SnapshotInfo, error) {
 
 // DeleteSnapshot removes a snapshot. What only it needed goes at once; what
 // the layer above needs is merged in the background (see Jobs), unless another
-// snapshot or clone stands on it too. ErrNotFound, ErrInUse while it is open.
+// snapshot or clone stands on it too; a volume that owners have had is merged
+// while its owner has it open. ErrNotFound, ErrInUse while it is open.
 func (s *Store) DeleteSnapshot(id san.UUID, name string) error {
 	return s.withPaused(id, "delete snapshot "+name+" of", func(v *volume) error {
 		if v.man.snapshot(name) == nil {
@@ -160,13 +161,13 @@ func (v *volume) shrink(m *manifest) error {
 // withPaused is with, for operations that drop layers: no merge runs
 // meanwhile. Afterwards merges go on with what there is to do then.
 func (s *Store) withPaused(id san.UUID, what string, fn func(v *volume) error) error {
-	e, err := s.acquire(id, OpenOptions{})
+	e, err := s.acquire(id)
 	if err != nil {
 		return fmt.Errorf("%s volume %s: %w", what, id, err)
 	}
 	resume := e.v.jobs.pause()
 	e.v.control.Lock()
-	if err = e.v.failedErr(); err == nil {
+	if err = e.v.readyErr(); err == nil {
 		err = fn(e.v)
 	}
 	e.v.control.Unlock()
@@ -276,9 +277,10 @@ func (v *volume) fillClone(dir string, m *manifest) error {
 	return log.f.Close()
 }
 
-// OpenSnapshot opens a snapshot for reading. Its volume may be open too.
+// OpenSnapshot opens a snapshot for reading. Its volume may be open too. When
+// an owner closes that, the snapshot is closed with it.
 func (s *Store) OpenSnapshot(id san.UUID, name string) (block.Device, error) {
-	e, err := s.acquire(id, OpenOptions{})
+	e, err := s.acquire(id)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot %s of volume %s: %w", name, id, err)
 	}
@@ -286,6 +288,13 @@ func (s *Store) OpenSnapshot(id san.UUID, name string) (block.Device, error) {
 	d, err := v.openView(name)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot %s of volume %s: %w", name, id, errors.Join(err, s.release(id, e)))
+	}
+	e.mu.Lock()
+	late := e.leaving // it waits for this reference
+	e.readers[d] = struct{}{}
+	e.mu.Unlock()
+	if late {
+		return nil, fmt.Errorf("open snapshot %s of volume %s: %w", name, id, errors.Join(errLeaving, d.Close()))
 	}
 	return d, nil
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"sango/internal/block"
+	"sango/internal/block/layered/vfs"
+	"sango/internal/san"
 )
 
 // TestNoSpace fills the store: each operation either works or ends with
@@ -160,5 +162,36 @@ func TestNoSpaceIsInTheLog(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "is full"); n != 1 || !strings.Contains(log.String(), "free space") {
 		t.Errorf("%d lines: %s", n, log.String())
+	}
+}
+
+// TestDeleteWithoutSpace: on a full disk a creation leaves nothing that can't be
+// removed, and a delete gives its space back.
+func TestDeleteWithoutSpace(t *testing.T) {
+	w := newWorld(t, 1)
+	if err := w.open(); err != nil {
+		t.Fatal(err)
+	}
+	id := san.NewUUID()
+	if err := w.s.Create(CreateSpec{ID: id, Size: 6 * clusterSize, BlockSize: 4096}); err != nil {
+		t.Fatal(err)
+	}
+	before := w.fs.Used()
+	w.fs.SetCapacity(before)
+	next := san.NewUUID()
+	if err := w.s.Create(CreateSpec{ID: next, Size: 6 * clusterSize, BlockSize: 4096}); classify(err) != block.NoSpace {
+		t.Fatalf("a volume on a full disk: %v", err)
+	}
+	if err := w.s.Delete(next); err != nil && !errors.Is(err, ErrNotFound) {
+		t.Errorf("what a creation left behind: %v", err)
+	}
+	if _, err := w.fs.Stat(w.s.volumeDir(next)); !errors.Is(err, vfs.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
+	}
+	if err := w.s.Delete(id); err != nil {
+		t.Error(err)
+	}
+	if now := w.fs.Used(); now >= before {
+		t.Errorf("%d bytes are used, %d before", now, before)
 	}
 }

@@ -23,6 +23,9 @@ type volume struct {
 	lock vfs.Lock
 	boot [16]byte
 
+	epoch   san.Epoch   // the highest that the volume was open under; 0: nobody ever owned it. Guarded by entry.mu
+	leaving atomic.Bool // its owner closes it: operations come to an end
+
 	// control is held by one operation at a time that changes the manifest. Its
 	// holder may read man and layers without the gate.
 	control sync.Mutex
@@ -40,6 +43,7 @@ type volume struct {
 
 	flushing sync.Mutex // one flush at a time
 	slot     slot
+	loss     loss
 
 	jobs jobs
 }
@@ -62,14 +66,20 @@ func (v *volume) fail(err error) {
 	}
 }
 
-// distrust notes in the live layer's log that a sync failed, so that the next
-// open, in this boot too, believes no more than after a power cut: what the
-// kernel failed to write it may still show, until it forgets. The note need
-// not be stable, for a power cut says the same.
+// distrust notes that a sync failed: in the lock file (loss), and in the live
+// layer's log, so that the next open, in this boot too, believes no more than
+// after a power cut: what the kernel failed to write it may still show, until it
+// forgets. So the clusters that came since the last mark are as before, which
+// is some legal order of the writes since; hosts are told by the loss. The notes
+// need not be stable, for a power cut says the same.
 func (v *volume) distrust(cause error) {
 	var se *vfs.SyncError
 	if !errors.As(cause, &se) || errors.Is(cause, errUnsettled) || len(v.live.chain) == 0 {
 		return
+	}
+	v.loss.happened()
+	if err := v.loss.note(v.lock); err != nil {
+		v.s.log.Error("failed sync not noted in the lock file: the volume must not be closed before it is", "volume", v.id, "error", err)
 	}
 	if top := v.live.chain[0]; top.idx != nil {
 		if err := top.idx.log.append(record{typ: recBoot}); err != nil {
@@ -83,6 +93,14 @@ func (v *volume) failedErr() error {
 		return &block.Error{Class: block.Failed, Err: f.err}
 	}
 	return nil
+}
+
+// readyErr returns why no operation may begin.
+func (v *volume) readyErr() error {
+	if v.leaving.Load() {
+		return errLeaving
+	}
+	return v.failedErr()
 }
 
 // check stops the volume if err says that something stable may not be so, and
@@ -291,7 +309,7 @@ func (v *volume) recover(l *layer, tail *tailReport) error {
 	if err != nil {
 		return err
 	}
-	v.s.log.Info("volume opened after a power cut: clusters that were never flushed are as they were before", "volume", v.id, "layer", l.rec.ID, "clusters", lost)
+	v.s.log.Info("volume opened after a power cut, or a sync that failed: clusters that were never flushed are as they were before", "volume", v.id, "layer", l.rec.ID, "clusters", lost)
 	old := l.idx
 	l.idx = nil
 	if err := old.log.f.Close(); err != nil {

@@ -403,6 +403,9 @@ func (l *lock) Note(b []byte) error {
 	if l.f.dead || l.life != l.f.life {
 		return ErrCrashed
 	}
+	if f := l.f; len(b) > 0 && len(l.n.cur) == 0 && f.capacity > 0 && f.used+sector > f.capacity {
+		return fail("write", "lock", syscall.ENOSPC)
+	}
 	l.n.resize(int64(len(b)))
 	l.f.used += l.n.write([][]byte{b}, 0, int64(len(b)))
 	return nil
