@@ -20,10 +20,8 @@ func filled(t *testing.T, s *Store) *san.Volume {
 	update(t, s, func(tx *Tx) error { return tx.CreateTarget(&san.Target{Name: iqn, Open: true}) })
 	update(t, s, func(tx *Tx) error { _, err := tx.Map(iqn, 3, san.Mapping{Volume: v.ID}); return err })
 	register(t, s, "gw1")
-	none, a1 := Owner{State: OwnerNone}, Owner{State: OwnerActive, Gateway: "gw1", Incarnation: 1, Epoch: 7}
-	none.Epoch = 6
-	update(t, s, func(tx *Tx) error { return tx.put("owners/"+v.ID.String(), &none) })
-	update(t, s, func(tx *Tx) error { return tx.SetOwner(v.ID, &none, &a1) })
+	a1 := Owner{State: OwnerActive, Gateway: "gw1", Incarnation: 1, Epoch: 7}
+	update(t, s, func(tx *Tx) error { return tx.put("owners/"+v.ID.String(), &a1) })
 	if err := s.Unit(v.ID).Save("reservations", []byte("held \x00\xff")); err != nil {
 		t.Fatal(err)
 	}
@@ -64,14 +62,15 @@ func backupAndRestore(t *testing.T, s, s2 *Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := after.Owners[v.ID]
-		if o == nil || o.Epoch < 7+epochLeap {
+		var o *Owner
+		update(t, s2, func(tx *Tx) (err error) { o, err = tx.Owner(v.ID); return err })
+		if o.State != OwnerActive || o.Epoch < 7+epochLeap {
 			t.Errorf("owner = %+v", o)
 		}
 		if after.Claim != nil {
 			t.Errorf("the claim was restored: %+v", after.Claim)
 		}
-		after.Revision, after.Owners, after.Claim = before.Revision, before.Owners, before.Claim
+		after.Revision, after.Claim = before.Revision, before.Claim
 		if d := cmp.Diff(before, after); d != "" {
 			t.Errorf("after the restore (-before +after):\n%s", d)
 		}
@@ -79,11 +78,13 @@ func backupAndRestore(t *testing.T, s, s2 *Store) {
 			t.Errorf("reservations = %q, %v", b, err)
 		}
 	}
-	if g := register(t, s, "gw1"); g.Incarnation <= epochLeap {
-		t.Errorf("incarnation %d may have been there before", g.Incarnation)
-	}
-	if err := s2.Claim(t.Context(), &Claim{Node: san.NewUUID(), Gateway: "gw1"}); err != nil {
+	register(t, s, "gw1")
+	c := &Claim{Node: san.NewUUID(), Gateway: "gw1"}
+	if err := s2.Claim(t.Context(), c); err != nil {
 		t.Errorf("a restored store is claimed: %v", err)
+	}
+	if c.Incarnation <= epochLeap {
+		t.Errorf("incarnation %d may have been there before", c.Incarnation)
 	}
 }
 
@@ -98,17 +99,21 @@ func TestRestoredTwice(t *testing.T) {
 	}
 	dir, o := t.TempDir(), Options{NoSync: true, Log: quiet(t)}
 	var last uint64
+	node := san.NewUUID()
 	for range 2 {
 		if _, err := Restore(t.Context(), dir, o, bytes.NewReader(file.Bytes()), true); err != nil {
 			t.Fatal(err)
 		}
 		s := open(t, dir, o)
 		for range 3 {
-			g := register(t, s, "gw1")
-			if g.Incarnation <= last {
-				t.Errorf("incarnation %d after %d", g.Incarnation, last)
+			c := &Claim{Node: node, Gateway: "gw1"}
+			if err := s.Claim(t.Context(), c); err != nil {
+				t.Fatal(err)
 			}
-			last = g.Incarnation
+			if c.Incarnation <= last {
+				t.Errorf("incarnation %d after %d", c.Incarnation, last)
+			}
+			last = c.Incarnation
 		}
 		s.Close()
 	}

@@ -51,21 +51,19 @@ func benchForms(b *testing.B, run func(b *testing.B, s *Store)) {
 func BenchmarkBeat(b *testing.B) {
 	benchForms(b, func(b *testing.B, s *Store) {
 		const gateways = 64
-		g := make([]*Gateway, gateways)
-		if err := s.Update(b.Context(), func(tx *Tx) error {
-			for i := range g {
-				g[i] = &Gateway{Name: fmt.Sprintf("gw%d", i)}
-				if err := tx.Register(g[i]); err != nil {
-					return err
-				}
+		var born [gateways]Guard
+		for i := range born {
+			r := incarnationRecord(fmt.Sprintf("gw%d", i), 1, Alive)
+			rev, made, err := s.Change(b.Context(), nil, []Record{r})
+			if err != nil || !made {
+				b.Fatal(made, err)
 			}
-			return nil
-		}); err != nil {
-			b.Fatal(err)
+			born[i] = Guard{r.RecordKey, rev}
 		}
 		beat := func(b *testing.B, i int) {
-			if err := s.Beat(b.Context(), g[i].Name, Heartbeat{Incarnation: g[i].Incarnation}); err != nil {
-				b.Error(err)
+			r := Record{RecordKey: RecordKey{RecordBeat, born[i].Name}, Value: &Beat{Incarnation: 1, Count: 1}}
+			if _, made, err := s.Change(b.Context(), born[i:i+1], []Record{r}); err != nil || !made {
+				b.Error(made, err)
 			}
 		}
 		b.Run("one", func(b *testing.B) {

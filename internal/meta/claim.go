@@ -3,6 +3,7 @@ package meta
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -37,7 +38,7 @@ func (s *Store) Claim(ctx context.Context, c *Claim) error {
 			return err
 		}
 		if found && old.Node != c.Node {
-			return san.Errorf(san.ErrRefused, "the volumes of this metadata are served by gateway %s on machine %s, from its directory %s; only one gateway serves as yet. Give this one metadata of its own, or run 'sango cluster release %s' if that one is gone for good", old.Gateway, old.Machine, old.Dir, old.Gateway)
+			return san.Errorf(san.ErrRefused, "the volumes of this metadata are served by gateway %s on machine %s, from its directory %s, which serves alone: give this one metadata of its own; let both serve together with 'cluster' or 'etcd' in their configurations and one directory of volumes; or run 'sango cluster release %s' if that one is gone for good", old.Gateway, old.Machine, old.Dir, old.Gateway)
 		}
 		if c.Incarnation, err = tx.next(incarnations, math.MaxInt64); err != nil {
 			return err
@@ -55,6 +56,40 @@ func (s *Store) Claim(ctx context.Context, c *Claim) error {
 		return nil
 	}
 	return s.remember()
+}
+
+// Join makes this Store that of a gateway which serves beside others: changes
+// need no claim. One that the gateway's directory has from when it was alone
+// ends; ErrRefused where another one serves alone. Changes of volumes that are
+// begun from then on carry the gateway's name (Pending).
+func (s *Store) Join(ctx context.Context, gateway string, node san.UUID) error {
+	if err := s.Ensure(ctx, func(tx *Tx) error {
+		old, err := tx.Claimed()
+		if old == nil || err != nil {
+			return err
+		}
+		if old.Node != node {
+			return san.Errorf(san.ErrRefused, "the volumes of this metadata are served by gateway %s on machine %s, from its directory %s, which does not know of other gateways: start it with this version of sango and with 'cluster' or 'etcd' in its configuration first, or run 'sango cluster release %s' if it is gone for good", old.Gateway, old.Machine, old.Dir, old.Gateway)
+		}
+		tx.del(claimKey)
+		return nil
+	}); err != nil {
+		return err
+	}
+	s.self.Store(&gateway)
+	if s.remember == nil {
+		return nil
+	}
+	return s.remember()
+}
+
+// Identity returns the identity of the store.
+func (s *Store) Identity(ctx context.Context) (id san.UUID, err error) {
+	err = s.Update(ctx, func(tx *Tx) error {
+		_, err := tx.get(storeKey, &id)
+		return err
+	})
+	return id, err
 }
 
 // Claimed returns the claim, nil where there is none.
@@ -75,7 +110,12 @@ func (tx *Tx) Release(gateway string) error {
 		return err
 	}
 	if c == nil || c.Gateway != gateway {
-		return san.Errorf(san.ErrNotFound, "gateway %s does not serve the volumes of this metadata", gateway)
+		if _, err := tx.Gateway(gateway); err == nil {
+			return san.Errorf(san.ErrRefused, "gateway %s does not serve alone, so that others need not wait for it; where it is gone for good, 'sango gateway remove %s' takes it away", gateway, gateway)
+		} else if !errors.Is(err, san.ErrNotFound) {
+			return err
+		}
+		return san.Errorf(san.ErrNotFound, "there is no gateway %s that serves the volumes of this metadata", gateway)
 	}
 	tx.del(claimKey)
 	tx.RemoveGateway(gateway)

@@ -10,17 +10,18 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"sango/internal/pause"
 	"sango/internal/san"
 )
 
 // Coordinator is who was elected to declare failures and to move owners. The
-// lease behind it only elects: what a coordinator decides is guarded by its
-// term (Tx.As), so that one which does not know yet that it has been followed
-// changes nothing.
+// lease behind it only elects: what a coordinator decides is guarded by the
+// revision of this record (RecordCoordinator), so that one which does not know
+// yet that it has been followed changes nothing.
 type Coordinator struct {
 	Gateway     string `json:"gateway"`
 	Incarnation uint64 `json:"incarnation"`
-	Term        int64  `json:"-"` // grows with each election
+	Term        int64  `json:"-"` // the revision of the record; grows with each election
 }
 
 const coordinatorKey = live + "coordinator"
@@ -117,7 +118,7 @@ func (s *Store) vacancy(ctx context.Context, revision int64) error {
 
 // keep renews the lease until ctx is done, or it may have run out.
 func (o *Office) keep(ctx context.Context, renewed time.Time, ttl time.Duration) {
-	for pause(ctx, ttl/4) {
+	for pause.For(ctx, ttl/4) {
 		left := ttl - time.Since(renewed)
 		if left <= 0 {
 			return
@@ -143,17 +144,4 @@ func (o *Office) Resign(ctx context.Context) {
 	o.cancel()
 	o.done.Wait()
 	o.s.revoke(ctx, o.lease)
-}
-
-// As makes a change one of the coordinator: it fails with ErrRefused where
-// that is somebody else by now.
-func (tx *Tx) As(o *Office) error {
-	_, made, err := tx.fetch(coordinatorKey)
-	if err != nil {
-		return err
-	}
-	if made != o.Term {
-		return san.Errorf(san.ErrRefused, "gateway %s is not the coordinator any more: it decides nothing", o.Gateway)
-	}
-	return nil
 }

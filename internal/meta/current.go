@@ -2,10 +2,15 @@ package meta
 
 import (
 	"context"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
+
+	"sango/internal/pause"
 )
 
 // Current is a linearizable read of the store's revision: that of the last
@@ -16,9 +21,7 @@ func (s *Store) Current(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if s.shared() {
-		s.asked.want(resp.Header.Revision)
-	}
+	s.asked.want(resp.Header.Revision)
 	return resp.Header.Revision, nil
 }
 
@@ -32,10 +35,22 @@ func (s *Store) leading(ctx context.Context) context.Context {
 	return ctx
 }
 
-// asked sees to it that watches tell a revision that somebody waits for. Where
-// others write other keys (heartbeats, or another program), the last revision
-// may hold nothing that a watch would be told of; the store is then asked to
-// tell how far it is.
+// streams numbers the streams of watches.
+var streams atomic.Uint64
+
+// ownStream gives a watch a stream of its own, among all of the client: watches
+// whose contexts have the same metadata share one. How far a stream is, is told
+// to all watches of it, and the answer may be older than one of them: that would
+// hear of a revision before it was told what had changed up to it. ctx is that of
+// the watch and of RequestProgress.
+func ownStream(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "sango-watch", strconv.FormatUint(streams.Add(1), 10))
+}
+
+// asked sees to it that watches tell a revision that somebody waits for. The
+// last revision may hold nothing that a watch would be told of, but other keys
+// (what the gateways of one process or of several say of themselves, or what
+// another program writes); the store is then asked to tell how far it is.
 type asked struct {
 	mu      sync.Mutex // guards what follows, and told of the watches
 	wanted  int64
@@ -64,12 +79,8 @@ func (a *asked) want(rev int64) {
 	}
 }
 
-// seen notes that the watch was told rev. A store that nobody else changes
-// needs none of this, and has nil.
+// seen notes that the watch was told rev.
 func (w *asking) seen(rev int64) {
-	if w == nil {
-		return
-	}
 	w.a.mu.Lock()
 	w.told = max(w.told, rev)
 	w.a.mu.Unlock()
@@ -85,8 +96,8 @@ func (w *asking) behind() bool {
 // while a watch has still to catch up.
 const progressAgain = 20 * time.Millisecond
 
-// watch asks for progress of the watch that has ctx and was told rev, whenever
-// that is wanted. stop ends that.
+// watch asks for progress of the watch that has ctx (of ownStream) and was told
+// rev, whenever that is wanted. stop ends that.
 func (a *asked) watch(ctx context.Context, cli *clientv3.Client, rev int64) (w *asking, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	w = &asking{a: a, told: rev, wake: make(chan struct{}, 1)}
@@ -111,7 +122,7 @@ func (a *asked) watch(ctx context.Context, cli *clientv3.Client, rev int64) (w *
 				if err := cli.RequestProgress(ctx); err != nil {
 					break // the watch ends too, and tells why
 				}
-				pause(ctx, progressAgain)
+				pause.For(ctx, progressAgain)
 			}
 		}
 	})

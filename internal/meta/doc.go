@@ -21,6 +21,8 @@
 //
 //	schema                      the version of this layout; a newer one is refused
 //	store                       UUID          identity, the same in a backup and where that is restored
+//	shared-volumes              UUID          identity of the directory of layered volumes that gateways share
+//	ttl/TIME                    {}            how long heartbeats of all gateways count
 //	restoring                   a backup is being put back: the store does not open
 //	claim                       Claim: the one node that serves, guards all its changes
 //	volumes/UUID                san.Volume
@@ -34,16 +36,24 @@
 //	mapped/UUID/IQN/LUN         {}            the same the other way round
 //	hosts/NAME                  san.Host
 //	host-iqns/IQN               NAME          unique initiator names
-//	gateways/NAME               Gateway
+//	gateways/NAME               Gateway: what it serves on
 //	owners/UUID                 Owner: who executes the commands of a volume
 //	portals/GATEWAY/PORTAL      the tag of a portal, kept when the portal goes
 //	counters/NAME               uint64        last id handed out
 //	units/UUID/KIND             what a logical unit keeps: reservations, mode pages, sanitize
 //
-// Below /sango/live/, which only those read who need it:
+// Below /sango/live/, what gateways that serve together know of each other:
 //
-//	alive/GATEWAY               the incarnation that may beat; gone: declared dead or removed
-//	heartbeats/GATEWAY          Heartbeat, guarded by alive
-//	suspicions/SUSPECT/BY       Suspicion, guarded by BY's alive
-//	coordinator                 Coordinator, under a lease; its create revision is the term
+//	incarnations/NAME           Incarnation: guards all that this start of a gateway does
+//	drains/NAME                 Drain
+//	harmless/NAME               Harmless
+//	coordinator                 Coordinator, under a lease; its revision is the term
+//	beats/NAME                  Beat, guarded by the incarnation
+//	asks/UUID                   Ask, under a lease
+//	busy/NAME                   Busy
+//
+// Ownership and life are records (RecordKind): Follow tells them all in one
+// stream, Change changes them with the guards that docs/cluster-model.md asks
+// for. Beats, asks and busy come first in the order of keys, so that who does
+// not need them need not be told.
 package meta

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"sango/internal/certs"
 	"sango/internal/san"
 )
 
@@ -50,11 +51,14 @@ func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *cl
 	cfg.MaxTxnOps = maxTxnOps
 	cfg.MaxRequestBytes = maxRequest
 	cfg.UnsafeNoFsync = o.NoSync
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{log: o.Log}))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(newSlogCore(o.Log)))
 	if o.Member == nil {
 		alone(cfg)
 	} else {
 		o.Member.configure(cfg)
+		if err := o.Member.checkJoin(ctx, dir); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := checkStart(dir, freeSpace); err != nil {
 		return nil, nil, err
@@ -67,18 +71,13 @@ func startEmbedded(ctx context.Context, dir string, o Options) (*embed.Etcd, *cl
 		return nil, nil, startErr(dir, o, err)
 	}
 	if err := ready(ctx, e, o); err != nil {
+		// Close alone would wait for what serves clients, which waits for the server
+		// to become ready.
+		e.Server.HardStop()
 		e.Close()
 		return nil, nil, fmt.Errorf("metadata in %s: %w", dir, err)
 	}
-	cli := v3client.New(e.Server)
-	if o.Member != nil {
-		if err := o.Member.settle(ctx, e.Server, cli, o.Log); err != nil {
-			cli.Close()
-			e.Close()
-			return nil, nil, fmt.Errorf("metadata in %s: %w", dir, err)
-		}
-	}
-	return e, cli, nil
+	return e, v3client.New(e.Server), nil
 }
 
 // alone makes a cluster of one member.
@@ -91,24 +90,45 @@ func alone(cfg *embed.Config) {
 	cfg.InitialCluster = cfg.Name + "=" + nowhere.String()
 }
 
-// slowStart is after how long a start that waits for others says so.
-const slowStart = 3 * time.Second
+// slowStart is after how long a start that waits for others says so, and
+// slowAgain how often it looks whether it waits for something else.
+const (
+	slowStart = 3 * time.Second
+	slowAgain = 5 * time.Second
+)
 
 // ready waits until the server takes part in its cluster.
 func ready(ctx context.Context, e *embed.Etcd, o Options) error {
 	slow := time.NewTimer(slowStart)
 	defer slow.Stop()
+	waits := ""
 	for {
 		select {
 		case <-e.Server.ReadyNotify():
+			if waits != "" && o.Waits != nil {
+				o.Waits("")
+			}
 			return nil
 		case <-slow.C:
-			if o.Member != nil {
-				o.Log.Warn("waiting for a majority of the metadata members; start the others", "member", o.Member.Name)
+			if o.Member == nil {
+				continue
+			}
+			slow.Reset(slowAgain)
+			now := o.Member.awaited(ctx, e)
+			if now == waits || ctx.Err() != nil {
+				continue
+			}
+			waits = now
+			o.Log.Warn("the start waits for "+waits, "member", o.Member.Name)
+			if o.Waits != nil {
+				o.Waits(waits)
 			}
 		case <-ctx.Done():
 			if o.Member != nil {
-				return san.Errorf(san.ErrUnavailable, "no majority of the metadata members answers (%v): start the others, and look whether they reach each other's peer addresses", ctx.Err())
+				if waits == "" {
+					waits = "a majority of the metadata members"
+				}
+				return san.Errorf(san.ErrUnavailable, "the start has waited long enough for %s: start the others, and look whether they reach each other's peer addresses", waits)
 			}
 			return fmt.Errorf("not ready: %w", ctx.Err())
 		case <-e.Server.StopNotify():
@@ -151,15 +171,21 @@ func checkDatabase(path string) error {
 // goes to debug.
 type slogCore struct {
 	log    *slog.Logger
+	often  *often
 	fields []zapcore.Field
 }
 
+func newSlogCore(log *slog.Logger) *slogCore { return &slogCore{log: log, often: newOften()} }
+
 func (c *slogCore) Enabled(l zapcore.Level) bool {
+	if l == zapcore.WarnLevel {
+		return c.log.Enabled(context.Background(), slog.LevelWarn) // some are told as such
+	}
 	return c.log.Enabled(context.Background(), level(l))
 }
 
 func (c *slogCore) With(f []zapcore.Field) zapcore.Core {
-	return &slogCore{log: c.log, fields: append(c.fields[:len(c.fields):len(c.fields)], f...)}
+	return &slogCore{log: c.log, often: c.often, fields: append(c.fields[:len(c.fields):len(c.fields)], f...)}
 }
 
 // needless is what etcd complains of although nothing is wrong: that it has
@@ -174,16 +200,31 @@ var needless = []string{
 	"rejecting member add request",
 	"rejecting member remove request",
 	"clientv3/retry_interceptor: getToken failed",
+	"bootstrap failed",
 }
 
 func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) && !slices.ContainsFunc(needless, func(p string) bool { return strings.HasPrefix(e.Message, p) }) {
-		return ce.AddCore(e, c)
+	if !c.Enabled(e.Level) || slices.ContainsFunc(needless, func(p string) bool { return strings.HasPrefix(e.Message, p) }) {
+		return ce
 	}
-	return ce
+	return ce.AddCore(e, c)
 }
 
+// refused is what is said in the place of a warning of etcd that is about
+// certificates: it concerns who has to run, and does not end by itself.
+const refused = "a metadata member does not get through because of certificates; 'sango doctor --config FILE' looks at those of its own node"
+
 func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	say, kind := level(e.Level), e.Message
+	if e.Level == zapcore.WarnLevel {
+		if slices.ContainsFunc(fields, aboutCertificates) {
+			kind, say, e.Message = refused+kind, slog.LevelWarn, refused
+			fields = append(fields[:len(fields):len(fields)], zap.String("where", strings.TrimPrefix(kind, refused)))
+		}
+		if !c.log.Enabled(context.Background(), say) || !c.often.tells(kind, e.Time) {
+			return nil
+		}
+	}
 	enc := zapcore.NewMapObjectEncoder()
 	for _, f := range c.fields {
 		f.AddTo(enc)
@@ -193,11 +234,20 @@ func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	}
 	attrs := make([]slog.Attr, 0, len(enc.Fields)+1)
 	attrs = append(attrs, slog.String("part", "etcd"))
+	if n := c.often.more(kind); n > 0 {
+		attrs = append(attrs, slog.Int("untold", n))
+	}
 	for k, v := range enc.Fields {
 		attrs = append(attrs, slog.Any(k, v))
 	}
-	c.log.LogAttrs(context.Background(), level(e.Level), e.Message, attrs...)
+	c.log.LogAttrs(context.Background(), say, e.Message, attrs...)
 	return nil
+}
+
+// aboutCertificates reports whether a field is an error of TLS.
+func aboutCertificates(f zapcore.Field) bool {
+	err, ok := f.Interface.(error)
+	return ok && f.Type == zapcore.ErrorType && certs.Refusal(err.Error())
 }
 
 func (c *slogCore) Sync() error { return nil }

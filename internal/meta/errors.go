@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"sango/internal/pause"
 	"sango/internal/san"
 )
 
@@ -71,7 +72,7 @@ func askAgain(ctx context.Context, f func(context.Context) error) error {
 		if err == nil {
 			return nil
 		}
-		if !passing(err) || !pause(ctx, getAgain) {
+		if !passing(err) || !pause.For(ctx, getAgain) {
 			return storeErr(err, false)
 		}
 	}
@@ -84,18 +85,6 @@ func (s *Store) read(ctx context.Context, key string, opts ...clientv3.OpOption)
 		return err
 	})
 	return resp, err
-}
-
-// pause waits, and reports whether ctx let it.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // isLeaseGone reports whether a lease has run out.

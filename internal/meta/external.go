@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func dialExternal(ctx context.Context, o Options) (*clientv3.Client, error) {
 	x := o.External
 	cfg := clientv3.Config{
 		Endpoints: x.Endpoints, DialTimeout: dialTimeout, DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
-		MaxCallSendMsgSize: maxRequest, Username: x.User, Logger: zap.New(&slogCore{log: o.Log}),
+		MaxCallSendMsgSize: maxRequest, Username: x.User, Logger: zap.New(newSlogCore(o.Log)),
 	}
 	var err error
 	if cfg.Password, err = x.password(); err != nil {
@@ -91,4 +92,22 @@ func deniedErr(err error) bool {
 		}
 	}
 	return false
+}
+
+// Answers asks one server of the etcd whether it is there and accepts the
+// certificate of this node.
+func (x *External) Answers(ctx context.Context, endpoint string) (err error) {
+	t := &http.Transport{DisableKeepAlives: true}
+	if t.TLSClientConfig, err = x.TLS.config(); err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(endpoint, "/")+"/version", http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := t.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }

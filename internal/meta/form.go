@@ -131,7 +131,7 @@ func walDir(dir string) string { return filepath.Join(dir, "etcd", "member", "wa
 // of no election, so that it has neither voted nor confirmed anything that it
 // must not forget. What can't be read counts as used.
 func unused(dir string, log *slog.Logger) bool {
-	w, err := wal.OpenForRead(zap.New(&slogCore{log: log}), walDir(dir), &walpb.Snapshot{})
+	w, err := wal.OpenForRead(zap.New(newSlogCore(log)), walDir(dir), &walpb.Snapshot{})
 	if err != nil {
 		return false
 	}

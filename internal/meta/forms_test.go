@@ -26,12 +26,14 @@ var contract = map[string]func(t *testing.T, s, s2 *Store){
 	"WatchFromCompactedRevision":   watchFromCompactedRevision,
 	"CurrentReachesTheWatch":       currentReachesTheWatch,
 	"ClaimFences":                  claimFences,
-	"BeatsUntilDeclaredDead":       beatsUntilDeclaredDead,
-	"OwnersAreGuarded":             ownersAreGuarded,
+	"NamesHaveOneDirectory":        namesHaveOneDirectory,
+	"ChangesAreGuarded":            changesAreGuarded,
+	"ReservationsGoBothWays":       reservationsGoBothWays,
 	"SavesUnderOneOwner":           savesUnderOneOwner,
 	"OneCoordinator":               oneCoordinator,
 	"BackupAndRestore":             backupAndRestore,
-	"LiveIsWatched":                liveIsWatched,
+	"FollowTellsAllInOrder":        followTellsAllInOrder,
+	"StreamsHaveNoGap":             streamsHaveNoGap,
 }
 
 func TestContract(t *testing.T) {

@@ -13,8 +13,7 @@ type Snapshot struct {
 	Targets  map[string]*san.Target // with their LUNs
 	Hosts    map[string]*san.Host
 	Gateways map[string]*Gateway
-	Owners   map[san.UUID]*Owner // of the volumes that have had one
-	Claim    *Claim              // nil: nobody serves yet
+	Claim    *Claim // nil: nobody serves yet
 }
 
 // Load reads everything at one revision.
@@ -59,9 +58,6 @@ func (tx *Tx) snapshot() (*Snapshot, error) {
 	}
 	for _, g := range gateways {
 		snap.Gateways[g.Name] = g
-	}
-	if snap.Owners, err = tx.Owners(); err != nil {
-		return nil, err
 	}
 	if snap.Claim, err = tx.Claimed(); err != nil {
 		return nil, err

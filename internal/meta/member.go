@@ -117,15 +117,19 @@ func startErr(dir string, o Options, err error) error {
 	switch {
 	case o.Member == nil:
 	case strings.Contains(text, "has already been bootstrapped"):
-		return san.Errorf(san.ErrRefused, "metadata member %s: the cluster knows it, but %s holds nothing of it: take it out with 'sango cluster remove %s' on another node, and add it again", o.Member.Name, dir, o.Member.Name)
+		return san.Errorf(san.ErrRefused, "metadata member %s: the cluster knows it, but %s holds nothing of it: take it out with 'sango cluster remove %s' on another node, add it again with 'sango cluster add %s %s', and write into its configuration what that prints ('join: true')", o.Member.Name, dir, o.Member.Name, o.Member.Name, o.Member.Peer)
 	case strings.Contains(text, "permanently removed"):
 		return san.Errorf(san.ErrRefused, "metadata member %s was removed from the cluster: to come back it has to be added with 'sango cluster add %s', and to start without %s", o.Member.Name, o.Member.Name, dir)
 	case strings.Contains(text, "cannot fetch cluster info"):
 		return san.Errorf(san.ErrUnavailable, "metadata member %s can't join: none of the members that it lists answers at its peer address: start them, and check addresses and certificates", o.Member.Name)
 	case strings.Contains(text, "member count is unequal"), strings.Contains(text, "unmatched member"):
-		return san.Errorf(san.ErrRefused, "metadata member %s can't join: its members are not those of the cluster (%v): add it with 'sango cluster add' on another node, and list the members as that prints them", o.Member.Name, err)
-	case strings.Contains(text, "address already in use"), strings.Contains(text, "cannot assign requested address"):
-		return san.Errorf(san.ErrRefused, "metadata member %s: %v: choose an address of this machine whose port is free", o.Member.Name, err)
+		return san.Errorf(san.ErrRefused, "metadata member %s can't join: its members are not those of the cluster: add it with 'sango cluster add' on another node, and list the members as that prints them", o.Member.Name)
+	case strings.Contains(text, "validating peerURLs"), strings.Contains(text, "no match found for existing member"):
+		return san.Errorf(san.ErrRefused, "metadata member %s can't join: of its members, which are %s, some have other addresses in the cluster: correct members, and peer if it is its own, as 'sango cluster members' on another node shows them", o.Member.Name, strings.Join(o.Member.Members, ", "))
+	case strings.Contains(text, "address already in use"):
+		return san.Errorf(san.ErrRefused, "metadata member %s: %v: 'ss -tlnp' shows which process has the port: stop it, or choose another one", o.Member.Name, err)
+	case strings.Contains(text, "cannot assign requested address"):
+		return san.Errorf(san.ErrRefused, "metadata member %s: %v: choose an address of this machine, as 'ip addr' shows them", o.Member.Name, err)
 	}
 	return fmt.Errorf("metadata in %s: %w; if the files are damaged, restore the directory from a backup", dir, err)
 }

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -255,10 +257,24 @@ func TestTLS(t *testing.T) {
 			return err
 		}
 		defer s.Close()
+		all, err := s.Members(ctx)
+		if err != nil {
+			return err
+		}
+		for _, m := range all { // m1 has no address for clients
+			if m.State == MemberSilent || m.State == MemberUnasked && m.Name == "m0" {
+				t.Errorf("%+v", m)
+			}
+		}
 		return s.Update(ctx, func(tx *Tx) error { return tx.put("test", 2) })
 	}
 	if err := dial(ca.tls("client"), "https://"); err != nil {
 		t.Error(err)
+	}
+	for _, m := range first.members(t) {
+		if m.State != MemberLeader && m.State != MemberFollower {
+			t.Errorf("%+v", m)
+		}
 	}
 	if err := dial(TLS{}, "http://"); !errors.Is(err, san.ErrUnavailable) {
 		t.Errorf("without TLS: %v", err)
@@ -271,4 +287,80 @@ func TestTLS(t *testing.T) {
 	if err := dial(c, "https://"); !errors.Is(err, san.ErrUnavailable) {
 		t.Errorf("with a certificate of another authority: %v", err)
 	}
+}
+
+// A member that was added and has never run goes by the name it was added by, and
+// one that was refused leaves nothing behind.
+func TestMembersThatNeverRan(t *testing.T) {
+	addrs := freeAddrs(t, 3)
+	var log bytes.Buffer
+	first := &running{dir: t.TempDir(), opts: Options{NoSync: true, Member: &Member{Name: "m0", Peer: addrs[0]}}}
+	first.start(t)
+	if _, err := first.AddMember(t.Context(), "m1", addrs[1]); err != nil {
+		t.Fatal(err)
+	}
+	if all := first.members(t); len(all) != 2 || all[1].Name != "m1" || all[1].State != MemberNew {
+		t.Errorf("members: %+v", all)
+	}
+	for range 2 {
+		if _, err := first.AddMember(t.Context(), "m2", addrs[2]); !errors.Is(err, san.ErrRefused) || !strings.Contains(err.Error(), "'sango cluster remove m1'") {
+			t.Errorf("a second one is added: %v", err)
+		}
+	}
+	if err := first.RemoveMember(t.Context(), "m2"); !errors.Is(err, san.ErrNotFound) {
+		t.Errorf("the refused one: %v", err)
+	}
+	if err := first.RemoveMember(t.Context(), "m1"); err != nil {
+		t.Fatal(err)
+	}
+	first.stop()
+	o := first.opts
+	o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s, err := Open(t.Context(), first.dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names, err := s.newNames(t.Context()); err != nil || len(names) != 0 {
+		t.Errorf("names are left: %v, %v", names, err)
+	}
+	s.Close()
+	if !strings.Contains(log.String(), addrs[0]) || strings.Contains(log.String(), addrs[2]) {
+		t.Errorf("the member that was refused is there after a restart:\n%s", log.String())
+	}
+}
+
+// A member gets no vote before its node has looked whether it belongs there.
+func TestMembersAreAdmitted(t *testing.T) {
+	addrs := freeAddrs(t, 2)
+	first := &running{dir: t.TempDir(), opts: Options{NoSync: true, Member: &Member{Name: "m0", Peer: addrs[0]}}}
+	first.start(t)
+	defer first.stop()
+	shared := san.NewUUID()
+	update(t, first.Store, func(tx *Tx) error { return tx.ShareVolumes(shared) })
+	members, err := first.AddMember(t.Context(), "m1", addrs[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := &running{dir: t.TempDir(), opts: Options{NoSync: true, Log: quiet(t), Member: &Member{Name: "m1", Peer: addrs[1], Join: true, Members: members}}}
+	o := second.opts
+	var told san.UUID
+	o.Admits = func(id san.UUID) error {
+		told = id
+		return OtherVolumes(id, san.UUID{})
+	}
+	if _, err := Open(t.Context(), second.dir, o); !errors.Is(err, san.ErrRefused) || told != shared {
+		t.Fatalf("it was told %s: %v", told, err)
+	}
+	list, err := first.memberList(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range list {
+		if m.Name == "m1" && !m.IsLearner {
+			t.Errorf("one that was refused has a vote: %v", m)
+		}
+	}
+	update(t, first.Store, func(tx *Tx) error { return tx.put("test", 1) })
+	second.start(t)
+	second.stop()
 }

@@ -15,13 +15,14 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
+	"sango/internal/pause"
 	"sango/internal/san"
 )
 
 // MemberInfo is what is known of one member.
 type MemberInfo struct {
 	ID     uint64
-	Name   string // empty: it has never run
+	Name   string // empty: it has never run, and was added by another program
 	Peer   string // ip:port; empty: it has none
 	Client string // ip:port; empty: it has none
 	State  string // one of the states below
@@ -35,6 +36,7 @@ const (
 	MemberLearner  = "learner"  // it answers, and catches up
 	MemberSilent   = "silent"   // it does not answer
 	MemberNew      = "new"      // it was added, and has never run
+	MemberUnasked  = "unasked"  // whether it answers can't be told: nodes without a member have no address of it
 )
 
 // lookTime bounds a look whether a member answers.
@@ -43,6 +45,10 @@ const lookTime = time.Second
 // Members lists the members of the store.
 func (s *Store) Members(ctx context.Context) ([]MemberInfo, error) {
 	list, err := s.memberList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := s.newNames(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -55,10 +61,12 @@ func (s *Store) Members(ctx context.Context) ([]MemberInfo, error) {
 		case s.etcd != nil && m.ID == uint64(s.etcd.Server.MemberID()):
 			o.Self = true
 		case m.Name == "":
-			o.State = MemberNew
+			o.Name, o.State = names[m.ID], MemberNew
+		case s.etcd == nil && len(addresses(m.ClientURLs)) == 0:
+			o.State = MemberUnasked
 		default:
 			looks.Go(func() {
-				if addr := o.Peer; !answers(ctx, addr) {
+				if !s.heard(ctx, m) {
 					o.State = MemberSilent
 				}
 			})
@@ -68,6 +76,8 @@ func (s *Store) Members(ctx context.Context) ([]MemberInfo, error) {
 	leader := s.leader(ctx)
 	for i, m := range list {
 		switch o := &out[i]; {
+		case m.ID == leader && o.State == MemberUnasked:
+			o.State = MemberLeader // as one says that was asked
 		case o.State != MemberFollower:
 		case m.IsLearner:
 			o.State = MemberLearner
@@ -77,6 +87,19 @@ func (s *Store) Members(ctx context.Context) ([]MemberInfo, error) {
 	}
 	slices.SortFunc(out, func(a, b MemberInfo) int { return strings.Compare(a.Name+a.Peer, b.Name+b.Peer) })
 	return out, nil
+}
+
+// heard asks a member whether it answers, and takes the certificate of this node.
+func (s *Store) heard(ctx context.Context, m *etcdserverpb.Member) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	switch {
+	case s.etcd == nil: // clients may be kept from where members reach each other
+		return slices.ContainsFunc(m.ClientURLs, func(u string) bool { return s.opts.External.Answers(ctx, u) == nil })
+	case s.opts.Member == nil:
+		return false
+	}
+	return s.opts.Member.Answers(ctx, address(m.PeerURLs)) == nil
 }
 
 func (s *Store) memberList(ctx context.Context) (members []*etcdserverpb.Member, err error) {
@@ -118,12 +141,20 @@ func answers(ctx context.Context, addr string) bool {
 	return true
 }
 
-// address returns the ip:port of the first URL that has one.
-func address(urls []string) string {
+// addresses returns the ip:port of the URLs that have one.
+func addresses(urls []string) (all []string) {
 	for _, s := range urls {
 		if u, err := url.Parse(s); err == nil && u.Port() != "" {
-			return u.Host
+			all = append(all, u.Host)
 		}
+	}
+	return all
+}
+
+// address returns the first of addresses, "" where there is none.
+func address(urls []string) string {
+	if all := addresses(urls); len(all) > 0 {
+		return all[0]
 	}
 	return ""
 }
@@ -156,7 +187,12 @@ func (s *Store) AddMember(ctx context.Context, name, peer string) ([]string, err
 	if err != nil {
 		return nil, err
 	}
+	names, err := s.newNames(ctx)
+	if err != nil {
+		return nil, err
+	}
 	members := []string{name + "=" + peer}
+	var added uint64
 	for _, m := range list {
 		switch addr := address(m.PeerURLs); {
 		case m.Name == name:
@@ -164,24 +200,51 @@ func (s *Store) AddMember(ctx context.Context, name, peer string) ([]string, err
 		case addr == peer && m.Name != "":
 			return nil, san.Errorf(san.ErrExists, "the metadata member %s has the address %s already", m.Name, peer)
 		case addr == peer: // it was added and not started: say again how
+			added = m.ID
+		case m.IsLearner:
+			// etcd would refuse it too, but not before it is in its log: when that is
+			// read again at a start, the member refused is called for ever.
+			which := m.Name
+			if which == "" {
+				which = names[m.ID]
+			}
+			if which == "" {
+				which = addr
+			}
+			return nil, san.Errorf(san.ErrRefused, "the new metadata member %s at %s has not caught up yet: start that one first, or take it out with 'sango cluster remove %s'", which, addr, which)
 		default:
 			members = append(members, m.Name+"="+addr)
 		}
 	}
 	slices.Sort(members)
-	if len(members) == len(list) {
+	if added != 0 {
+		s.nameNew(ctx, added, name)
 		return members, nil
 	}
 	u := s.opts.Member.url(peer)
-	return members, changeMembers(ctx, func(ctx context.Context) error {
-		_, err := s.cli.MemberAddAsLearner(ctx, []string{u.String()})
+	if err := changeMembers(ctx, func(ctx context.Context) error {
+		resp, err := s.cli.MemberAddAsLearner(ctx, []string{u.String()})
+		if err == nil {
+			added = resp.Member.ID
+		}
+		if errors.Is(err, rpctypes.ErrMemberNotFound) {
+			return errTaken
+		}
 		return err
-	})
+	}); err != nil {
+		return nil, err
+	}
+	s.nameNew(ctx, added, name)
+	return members, nil
 }
 
 // steadyAgain is the wait before a change of members is tried again that came
 // too early: etcd wants the members connected for 5 s without a break.
 const steadyAgain = 200 * time.Millisecond
+
+// errTaken: a member of that address was added and removed in the same second.
+// etcd makes ids of both, and gives none twice.
+var errTaken = errors.New("the id of the member belongs to one that was removed")
 
 // steadyTime is how long that is waited for.
 const steadyTime = 8 * time.Second
@@ -195,7 +258,7 @@ func changeMembers(ctx context.Context, change func(context.Context) error) erro
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, rpctypes.ErrUnhealthy) || time.Now().After(until) || !pause(ctx, steadyAgain) {
+		if !errors.Is(err, rpctypes.ErrUnhealthy) && !errors.Is(err, errTaken) || time.Now().After(until) || !pause.For(ctx, steadyAgain) {
 			return memberErr(err)
 		}
 	}
@@ -211,17 +274,28 @@ func (s *Store) RemoveMember(ctx context.Context, which string) error {
 	if err != nil {
 		return err
 	}
+	names, err := s.newNames(ctx)
+	if err != nil {
+		return err
+	}
 	for _, m := range list {
+		if m.Name == "" {
+			m.Name = names[m.ID]
+		}
 		if m.Name != which && fmt.Sprintf("%x", m.ID) != which && address(m.PeerURLs) != which {
 			continue
 		}
 		if m.ID == uint64(s.etcd.Server.MemberID()) {
 			return san.Errorf(san.ErrRefused, "%s is the metadata member of this node, which would end: run the command on another one", which)
 		}
-		return changeMembers(ctx, func(ctx context.Context) error {
+		if err := changeMembers(ctx, func(ctx context.Context) error {
 			_, err := s.cli.MemberRemove(ctx, m.ID)
 			return err
-		})
+		}); err != nil {
+			return err
+		}
+		s.nameNew(ctx, m.ID, "")
+		return nil
 	}
 	return san.Errorf(san.ErrNotFound, "the metadata cluster has no member %s; 'sango cluster members' shows those there are", which)
 }

@@ -3,6 +3,7 @@ package meta
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -57,6 +58,9 @@ const (
 // of what it holds. Without replace it refuses a store that holds anything. A
 // restore that was cut short leaves a store that does not open; it can be
 // repeated. r is read twice.
+//
+// Where dir holds nothing, a member is the only one of its cluster afterwards,
+// whatever others its configuration lists: these are added to it.
 func Restore(ctx context.Context, dir string, o Options, r io.ReadSeeker, replace bool) (info BackupInfo, err error) {
 	if err := o.Check(); err != nil {
 		return info, err
@@ -67,11 +71,17 @@ func Restore(ctx context.Context, dir string, o Options, r io.ReadSeeker, replac
 	if _, err = r.Seek(0, io.SeekStart); err != nil {
 		return info, err
 	}
+	if o.Member, err = o.Member.forRestore(ctx, dir, o); err != nil {
+		return info, err
+	}
 	id, err := checkForm(dir, o)
 	if err != nil {
 		return info, err
 	}
 	s, err := start(ctx, dir, o)
+	if errors.Is(err, san.ErrUnavailable) && o.Member != nil {
+		return info, san.Errorf(san.ErrUnavailable, "%v. Only witnesses may run during a restore; where most members are gateways, or lost, stop all nodes, move %s away and restore again: this member is the only one then, and the others join it", err, dir)
+	}
 	if err != nil {
 		return info, err
 	}
@@ -82,12 +92,41 @@ func Restore(ctx context.Context, dir string, o Options, r io.ReadSeeker, replac
 	return info, remember(dir, o, id)
 }
 
+// forRestore is the member whose metadata a restore in dir makes anew: alone, where
+// dir holds nothing of it. It must not be while others serve the old metadata.
+func (m *Member) forRestore(ctx context.Context, dir string, o Options) (*Member, error) {
+	if m == nil {
+		return nil, nil
+	}
+	has, err := holdsStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	if has {
+		f, err := readForm(dir)
+		if err != nil || !f.Store.IsZero() || !unused(dir, o.Log) {
+			return m, nil // one of those that its log tells
+		}
+	}
+	for _, p := range m.others() {
+		if _, err := m.ask(ctx, p); err == nil {
+			return nil, san.Errorf(san.ErrRefused, "the metadata member %s at %s runs: a restore into %s, which has no metadata, would make a second cluster beside it. Stop all nodes first; or, where most members are well, let this one join them ('sango cluster remove' and 'add')", p.name, p.addr, dir)
+		}
+	}
+	alone := *m
+	alone.Members, alone.Join = nil, false
+	return &alone, nil
+}
+
 // restore puts a backup into the store, and returns the identity that it has
 // then: that of the backup, or where it has none the store's, or had, or a new
 // one.
 func (s *Store) restore(ctx context.Context, info BackupInfo, had san.UUID, r io.Reader, replace bool) (id san.UUID, err error) {
 	if info.Schema > s.schemas.newest || info.Schema < s.schemas.oldest {
 		return id, san.Errorf(san.ErrRefused, "the backup has schema version %d and this program knows %d to %d; use the sango that wrote it, or one in between", info.Schema, s.schemas.oldest, s.schemas.newest)
+	}
+	if err := s.still(ctx); err != nil {
+		return id, err
 	}
 	left, err := s.clear(ctx, replace)
 	if err != nil {
@@ -123,7 +162,13 @@ func (s *Store) restore(ctx context.Context, info BackupInfo, had san.UUID, r io
 		ops, size = append(ops, clientv3.OpPut(prefix+key, string(value))), size+len(value)
 		return nil
 	}
+	volumes, owned := map[string]bool{}, map[string]bool{}
 	if _, err := ReadBackup(r, func(key string, value []byte) error {
+		if v, ok := strings.CutPrefix(key, "volumes/"); ok {
+			volumes[v] = true
+		} else if v, ok := strings.CutPrefix(key, "owners/"); ok {
+			owned[v] = true
+		}
 		if counter, ok := strings.CutPrefix(key, "counters/"); ok {
 			var last uint64
 			err := decode(key, value, &last)
@@ -142,6 +187,20 @@ func (s *Store) restore(ctx context.Context, info BackupInfo, had san.UUID, r io
 		return put(key, value)
 	}); err != nil {
 		return id, err
+	}
+	// After the backup these may have been served under epochs all the same, which
+	// their files know.
+	for v := range volumes {
+		if owned[v] || info.Schema < clusterSchema {
+			continue
+		}
+		value, err := json.Marshal(&Owner{State: OwnerNone, Epoch: san.Epoch(leap(0, now))})
+		if err == nil {
+			err = put("owners/"+v, value)
+		}
+		if err != nil {
+			return id, err
+		}
 	}
 	for _, c := range counters {
 		left.Counters[c] = max(left.Counters[c], 0)
@@ -252,7 +311,7 @@ func (tx *Tx) remains() (left remains, err error) {
 }
 
 // restored is what a value becomes: epochs that nobody has had, because those of
-// after the backup were handed out too. It is nil for what is not restored: that
+// after the backup were handed out too, and gateways without a directory. It is nil for what is not restored: that
 // a volume was being made. It may have been finished after the backup, and the
 // next start would throw its bytes away.
 func restored(key string, value []byte, now time.Time) ([]byte, error) {
@@ -264,9 +323,17 @@ func restored(key string, value []byte, now time.Time) ([]byte, error) {
 		}
 		o.Epoch = san.Epoch(leap(uint64(o.Epoch), now))
 		return json.Marshal(&o)
+	case strings.HasPrefix(key, "gateways/"): // of whatever directory that is to serve now
+		var g Gateway
+		if err := decode(key, value, &g); err != nil {
+			return nil, err
+		}
+		g.Node = san.UUID{}
+		return json.Marshal(&g)
 	case strings.HasPrefix(key, "pending/"):
 		var p Pending
-		if err := decode(key, value, &p); p == PendingCreate || err != nil {
+		err := decode(key, value, &p)
+		if what, _ := p.By(); what == PendingCreate || err != nil {
 			return nil, err
 		}
 	}

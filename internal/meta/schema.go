@@ -2,10 +2,13 @@ package meta
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"sango/internal/san"
 )
@@ -31,9 +34,40 @@ type migration struct {
 //	1  one gateway, alone
 //	2  gateways have incarnations, states and capabilities; volumes have owners;
 //	   claim
-var known = schemas{oldest: 1, newest: 2, steps: map[int]migration{
+//	3  several gateways: whether one lives is a record of its own, and what it is
+//	   to do are others; gateways have the identity of their directory, volumes
+//	   what fences and prefers; reservations may have an epoch around them; the
+//	   directory of volumes that all share is known
+var known = later(schemas{oldest: 1, newest: 3, steps: map[int]migration{
 	1: {"gateways and owners", func(*Tx) (bool, error) { return true, nil }},
-}}
+	2: {"clusters of gateways", splitGateways},
+}})
+
+// clusterSchema is the version from which on gateways may serve together.
+const clusterSchema = 3
+
+// splitGateways takes from the registrations of gateways whether they live. A
+// gateway that is alone has no record of that; there were no others.
+func splitGateways(tx *Tx) (done bool, err error) {
+	gateways, err := tx.Gateways()
+	if err != nil {
+		return false, err
+	}
+	for _, g := range gateways {
+		if err := tx.put("gateways/"+g.Name, g); err != nil {
+			return false, err
+		}
+	}
+	for _, old := range []string{"alive/", "heartbeats/", "suspicions/"} {
+		if err := tx.each(live+old, func(rest string, _ *mvccpb.KeyValue) error {
+			tx.write(live+old+rest, nil)
+			return nil
+		}); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
 
 // restoring is the key that is there while a backup is being put back.
 const restoring = "restoring"
@@ -123,6 +157,34 @@ func (tx *Tx) schema() (int, error) {
 	return v, nil
 }
 
+// serving returns the gateways that may live. Before clusterSchema one served
+// alone, and those that did not are of former times.
+func (tx *Tx) serving(all []*Gateway) (some []*Gateway, err error) {
+	for _, g := range all {
+		var before struct {
+			State string `json:"state"`
+		}
+		b, _, err := tx.fetch(prefix + "gateways/" + g.Name)
+		if err != nil {
+			return nil, err
+		}
+		if json.Unmarshal(b, &before) != nil || before.State != "dead" {
+			some = append(some, g)
+		}
+	}
+	return some, nil
+}
+
+// Clustered returns an error where the layout of the store is one in which
+// gateways can't serve together yet.
+func (s *Store) Clustered(ctx context.Context) error {
+	v, _, err := s.Schema(ctx)
+	if err == nil && v < clusterSchema {
+		err = san.Errorf(san.ErrRefused, "the metadata has schema version %d, and gateways serve together from %d on: start the newer sango on all nodes, then this one again", v, clusterSchema)
+	}
+	return err
+}
+
 // Schema returns the version of the store's layout now, and the newest that
 // this program reads.
 func (s *Store) Schema(ctx context.Context) (version, newest int, err error) {
@@ -133,10 +195,51 @@ func (s *Store) Schema(ctx context.Context) (version, newest int, err error) {
 	return version, s.schemas.newest, err
 }
 
+// Layout is the version of the store's layout, and what keeps it there.
+type Layout struct {
+	Version int
+	Newest  int // that a registered gateway reads
+	// WaitsFor are the gateways that can't read the next one, by name; empty where
+	// no gateway reads more than Version.
+	WaitsFor []string
+}
+
+// Layout returns it.
+func (tx *Tx) Layout() (l Layout, err error) {
+	if l.Version, err = tx.schema(); err != nil {
+		return l, err
+	}
+	all, err := tx.Gateways()
+	if err != nil {
+		return l, err
+	}
+	l.Newest = l.Version
+	for _, g := range all {
+		l.Newest = max(l.Newest, g.reads())
+	}
+	if l.Newest > l.Version {
+		l.WaitsFor = short(all, l.Version)
+	}
+	return l, nil
+}
+
+// short returns the gateways but those named that read no more than a version.
+func short(all []*Gateway, version int, but ...string) (names []string) {
+	for _, g := range all {
+		if !slices.Contains(but, g.Name) && g.reads() <= version {
+			names = append(names, g.Name)
+		}
+	}
+	return names
+}
+
 // Upgrade brings the store to the newest version that this program knows, for
-// the gateway self. It stops where another gateway that may be alive can't read
-// that, and returns the names of these; the next one that starts tries again.
-func (s *Store) Upgrade(ctx context.Context, self string) (waitsFor []string, err error) {
+// the gateways self. It stops where another gateway that is registered can't read
+// that, and returns the names of these: one that is dead may be started again,
+// and one that was removed can't without a registration, which tells it what
+// there is by then. The next one that starts tries again, and those that run do
+// when registrations change.
+func (s *Store) Upgrade(ctx context.Context, self ...string) (waitsFor []string, err error) {
 	for {
 		var from int
 		done := true
@@ -150,13 +253,11 @@ func (s *Store) Upgrade(ctx context.Context, self string) (waitsFor []string, er
 			if err != nil {
 				return err
 			}
-			for _, g := range gateways {
-				if g.Name != self && g.State != GatewayDead && g.reads() <= from {
-					waitsFor = append(waitsFor, g.Name)
-				}
+			if from < clusterSchema {
+				gateways, err = tx.serving(gateways)
 			}
-			if waitsFor != nil {
-				return nil
+			if waitsFor = short(gateways, from, self...); waitsFor != nil || err != nil {
+				return err
 			}
 			m, ok := s.schemas.steps[from]
 			if !ok {
@@ -173,7 +274,6 @@ func (s *Store) Upgrade(ctx context.Context, self string) (waitsFor []string, er
 		case from == s.schemas.newest:
 			return nil, nil
 		case waitsFor != nil:
-			s.log.Warn("the metadata stays at its schema version until all gateways know the next", "version", from, "not yet", strings.Join(waitsFor, ", "))
 			return waitsFor, nil
 		case done:
 			s.log.Info("metadata upgraded", "from", from, "to", from+1, "for", s.schemas.steps[from].what)

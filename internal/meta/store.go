@@ -2,7 +2,9 @@ package meta
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 
@@ -25,7 +27,8 @@ type Store struct {
 	room    *room // nil: the disk is not ours
 	opts    Options
 	schemas *schemas
-	fence   atomic.Pointer[fence] // what all changes are guarded by too
+	fence   atomic.Pointer[fence]  // what all changes are guarded by too
+	self    atomic.Pointer[string] // the gateway, where it serves beside others
 
 	asked    asked
 	remember func() error // that this is the store of its directory
@@ -75,7 +78,37 @@ func start(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.kv = s.cli.KV
+	if err := s.takePart(ctx, dir); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
+}
+
+// takePart makes a node whose store is there, and is that of others too, one of
+// them.
+func (s *Store) takePart(ctx context.Context, dir string) error {
+	if s.shared() && s.opts.Admits != nil {
+		resp, err := s.read(ctx, prefix+sharedKey)
+		if err != nil {
+			return err
+		}
+		var id san.UUID
+		for _, kv := range resp.Kvs {
+			if err := json.Unmarshal(kv.Value, &id); err != nil {
+				return fmt.Errorf("metadata %s can't be read: %w", sharedKey, err)
+			}
+		}
+		if err := s.opts.Admits(id); err != nil {
+			return err
+		}
+	}
+	if m := s.opts.Member; m != nil {
+		if err := m.settle(ctx, s.etcd.Server, s.cli, s.log); err != nil {
+			return fmt.Errorf("metadata in %s: %w", dir, err)
+		}
+	}
+	return nil
 }
 
 // Close stops the store. Everything that was committed is on disk already.

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"sango/internal/pause"
 	"sango/internal/san"
 )
 
@@ -33,6 +34,7 @@ type Tx struct {
 	writes map[string][]byte
 	order  []string // keys of writes, in order
 	frees  bool     // what it changes leads to free space
+	made   int64    // the revision of its commit
 }
 
 // Update runs fn and commits what it changed, guarded by everything it read:
@@ -41,17 +43,24 @@ type Tx struct {
 // is, and nothing is changed. An ErrUnknown means that the commit may or may
 // not have happened.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	_, err := s.UpdateAt(ctx, fn)
+	return err
+}
+
+// UpdateAt is Update, and returns the revision in which the change was made, 0 if
+// nothing was changed.
+func (s *Store) UpdateAt(ctx context.Context, fn func(*Tx) error) (revision int64, err error) {
 	for range maxTries {
 		tx := &Tx{ctx: ctx, s: s, reads: map[string]int64{}, ranges: map[string]bool{}, writes: map[string][]byte{}}
 		if err := fn(tx); err != nil {
-			return err
+			return 0, err
 		}
 		done, err := tx.commit()
 		if done || err != nil {
-			return err
+			return tx.made, err
 		}
 	}
-	return san.Errorf(san.ErrUnavailable, "the metadata store is too busy: %d attempts met a change by somebody else; try again", maxTries)
+	return 0, san.Errorf(san.ErrUnavailable, "the metadata store is too busy: %d attempts met a change by somebody else; try again", maxTries)
 }
 
 // Ensure is Update for a change that leads to the same state however often it
@@ -60,7 +69,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 func (s *Store) Ensure(ctx context.Context, fn func(*Tx) error) error {
 	for {
 		err := s.Update(ctx, fn)
-		if !errors.Is(err, san.ErrUnknown) || !pause(ctx, getAgain) {
+		if !errors.Is(err, san.ErrUnknown) || !pause.For(ctx, getAgain) {
 			return err
 		}
 	}
@@ -110,6 +119,7 @@ func (tx *Tx) commit() (bool, error) {
 	if !resp.Succeeded {
 		return false, held.lost(resp)
 	}
+	tx.made = resp.Header.Revision
 	return true, nil
 }
 
@@ -212,10 +222,14 @@ func (tx *Tx) write(key string, b []byte) {
 // decode reads JSON strictly: a field that this program does not know belongs
 // to a newer one, and dropping it at the next write would lose it.
 func decode(key string, b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	if err := strict(b, v); err != nil {
 		return fmt.Errorf("metadata %s can't be read: %w; it was written by another version of sango, or is damaged", key, err)
 	}
 	return nil
+}
+
+func strict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
 }

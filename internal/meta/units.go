@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -20,6 +21,7 @@ type UnitState struct {
 
 	mu    sync.Mutex       // guards what follows, and makes changes one at a time
 	seen  map[string]int64 // name → mod revision, 0: absent
+	doubt map[string]bool  // a change had an unknown outcome: it may be made yet
 	early bool             // nothing was saved yet, and kept is all there was before
 	kept  map[string]keptState
 	owner int64 // revision of the owner record that allows changes; 0: none is asked for
@@ -27,7 +29,7 @@ type UnitState struct {
 
 // Unit returns the state of a volume's unit.
 func (s *Store) Unit(id san.UUID) *UnitState {
-	return &UnitState{s: s, id: id, seen: map[string]int64{}}
+	return &UnitState{s: s, id: id, seen: map[string]int64{}, doubt: map[string]bool{}}
 }
 
 func (u *UnitState) key(name string) string { return prefix + "units/" + u.id.String() + "/" + name }
@@ -51,7 +53,7 @@ func (u *UnitState) Load(name string) ([]byte, error) {
 func (u *UnitState) load(name string) ([]byte, error) {
 	if k, ok := u.first(name); ok {
 		u.seen[name] = k.rev
-		return k.value, nil
+		return unwrapped(name, k.value)
 	}
 	resp, err := u.s.read(context.Background(), u.key(name))
 	if err != nil {
@@ -62,13 +64,30 @@ func (u *UnitState) load(name string) ([]byte, error) {
 		return nil, nil
 	}
 	u.seen[name] = resp.Kvs[0].ModRevision
-	return resp.Kvs[0].Value, nil
+	return unwrapped(name, resp.Kvs[0].Value)
+}
+
+// unwrapped returns a value without the epoch that an owner in a cluster puts
+// around reservations.
+func unwrapped(name string, b []byte) ([]byte, error) {
+	if len(b) == 0 { // see Save
+		return nil, nil
+	}
+	if name != stateReservations {
+		return b, nil
+	}
+	r, err := readReserved(b)
+	if err != nil {
+		return nil, err
+	}
+	return r.Data, nil
 }
 
 // Save keeps b under name, durably and in place of what was there; nil
-// forgets it. On ErrUnknown the outcome is open: the caller must Load before
-// it goes on. ErrRefused: somebody else changed the value, or the volume is
-// gone.
+// forgets it. On ErrUnknown the outcome is open: the change may be there, or be
+// made later, until another one has been saved, or a Save of the same has
+// succeeded. ErrRefused: somebody else changed the value, or the volume is gone;
+// or a change of unknown outcome was made just now, which Load tells.
 func (u *UnitState) Save(name string, b []byte) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -80,10 +99,15 @@ func (u *UnitState) Save(name string, b []byte) error {
 	u.early, u.kept = false, nil
 	op := clientv3.OpPut(u.key(name), string(b))
 	if b == nil {
-		if u.seen[name] == 0 {
+		switch {
+		case u.doubt[name]:
+			// Reading alone does not settle it: what finds nothing there is made when it
+			// comes. So it has to find something, from now on.
+		case u.seen[name] == 0:
 			return nil
+		default:
+			op = clientv3.OpDelete(u.key(name))
 		}
-		op = clientv3.OpDelete(u.key(name))
 	}
 	if err := u.s.room.take(changeSize(u.key(name), b), false); err != nil {
 		return err
@@ -93,7 +117,7 @@ func (u *UnitState) Save(name string, b []byte) error {
 		clientv3.Compare(clientv3.CreateRevision(prefix+"volumes/"+u.id.String()), ">", 0),
 	}
 	if u.owner != 0 {
-		guards = append(guards, clientv3.Compare(clientv3.ModRevision(ownerKey(u.id)), "=", u.owner))
+		guards = append(guards, clientv3.Compare(clientv3.ModRevision(RecordKey{RecordOwner, u.id.String()}.path()), "=", u.owner))
 	}
 	held := u.s.fence.Load()
 	if held != nil {
@@ -104,7 +128,11 @@ func (u *UnitState) Save(name string, b []byte) error {
 	resp, err := u.s.kv.Txn(ctx).If(guards...).Then(op).Else(held.look()...).Commit()
 	if err != nil {
 		delete(u.seen, name)
-		return commitErr(err)
+		err = commitErr(err)
+		if errors.Is(err, san.ErrUnknown) {
+			u.doubt[name] = true
+		}
+		return err
 	}
 	if !resp.Succeeded {
 		if err := held.lost(resp); err != nil {
@@ -113,7 +141,7 @@ func (u *UnitState) Save(name string, b []byte) error {
 		return san.Errorf(san.ErrRefused, "the %s of volume %s were changed by somebody else, or the volume has another owner or is gone: load them again", name, u.id)
 	}
 	u.seen[name] = resp.Header.Revision
-	if b == nil {
+	if op.IsDelete() {
 		u.seen[name] = 0
 	}
 	return nil

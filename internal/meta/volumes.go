@@ -1,6 +1,8 @@
 package meta
 
 import (
+	"strings"
+
 	"sango/internal/san"
 )
 
@@ -16,13 +18,29 @@ const (
 	PendingResize Pending = "resize" // the bytes may be more than the record says: correct it
 )
 
+// pending marks a volume with what is being done to it. Where gateways serve
+// together it says by whom: "create@gw1".
+func (tx *Tx) pending(id san.UUID, p Pending) error {
+	if by := tx.s.self.Load(); by != nil {
+		p += "@" + Pending(*by)
+	}
+	return tx.put("pending/"+id.String(), p)
+}
+
+// By returns what is being done, and the gateway that does it; "" where it
+// serves alone.
+func (p Pending) By() (what Pending, gateway string) {
+	a, b, _ := strings.Cut(string(p), "@")
+	return Pending(a), b
+}
+
 // Begin notes that the bytes of a new volume are about to be made. It fails
 // with ErrExists when the name is taken.
 func (tx *Tx) Begin(id san.UUID, name string) error {
 	if err := tx.nameFree(name); err != nil {
 		return err
 	}
-	return tx.put("pending/"+id.String(), PendingCreate)
+	return tx.pending(id, PendingCreate)
 }
 
 // Abandon takes the permission of Begin back: CreateVolume fails from then on,
@@ -33,7 +51,7 @@ func (tx *Tx) Abandon(id san.UUID) (created bool, err error) {
 		return created, err
 	}
 	tx.frees = true
-	return false, tx.put("pending/"+id.String(), PendingDelete)
+	return false, tx.pending(id, PendingDelete)
 }
 
 // Settle removes the mark of a volume: its bytes and its record agree.
@@ -82,7 +100,7 @@ func (tx *Tx) CreateVolume(v *san.Volume) error {
 	if _, err := tx.get("pending/"+v.ID.String(), &p); err != nil {
 		return err
 	}
-	if p != PendingCreate {
+	if what, _ := p.By(); what != PendingCreate {
 		return san.Errorf(san.ErrRefused, "volume %s: its creation was given up; try again", v.Name)
 	}
 	taken, err := tx.has("volumes/" + v.ID.String())
@@ -186,7 +204,7 @@ func (tx *Tx) BeginResize(id san.UUID, size int64) error {
 	if _, err := tx.growing(id, size); err != nil {
 		return err
 	}
-	return tx.put("pending/"+id.String(), PendingResize)
+	return tx.pending(id, PendingResize)
 }
 
 // ResizeVolume sets the size, in bytes, of a volume whose bytes have grown to
@@ -198,6 +216,26 @@ func (tx *Tx) ResizeVolume(id san.UUID, size int64) error {
 	}
 	v.Size = size
 	tx.del("pending/" + id.String())
+	return tx.put("volumes/"+id.String(), v)
+}
+
+// PlaceVolume sets how a volume is fenced, and which gateways are to serve it.
+// ErrRefused: not all nodes know of that yet.
+func (tx *Tx) PlaceVolume(id san.UUID, fencing san.Fencing, prefer []string) error {
+	now, err := tx.schema()
+	if err != nil {
+		return err
+	}
+	if now < clusterSchema {
+		return san.Errorf(san.ErrRefused, "the metadata has schema version %d, and volumes have a place from %d on: start the newer sango on all nodes", now, clusterSchema)
+	}
+	v, err := tx.Volume(id)
+	if err != nil {
+		return err
+	}
+	if v.Fencing, v.Prefer = fencing, prefer; v.Check() != nil {
+		return v.Check()
+	}
 	return tx.put("volumes/"+id.String(), v)
 }
 
@@ -229,5 +267,5 @@ func (tx *Tx) DeleteVolume(id san.UUID) error {
 		tx.del("adopted/" + v.Adopted)
 	}
 	tx.frees = true
-	return tx.put("pending/"+id.String(), PendingDelete)
+	return tx.pending(id, PendingDelete)
 }

@@ -28,9 +28,6 @@ type Change struct {
 	Gateway     string // not empty: GatewayInfo changed
 	GatewayInfo *Gateway
 
-	OwnerOf san.UUID // not zero: the owner of the volume changed
-	Owner   *Owner
-
 	Claimed bool // the claim changed
 	Claim   *Claim
 }
@@ -47,14 +44,10 @@ var ErrBehind = errors.New("metadata history is gone")
 func (s *Store) Watch(ctx context.Context, revision int64, f func(revision int64, changes []Change) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ctx = s.leading(ctx)
+	ctx = ownStream(s.leading(ctx))
 	ch := s.cli.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
-	var asking *asking
-	if s.shared() {
-		var stop func()
-		asking, stop = s.asked.watch(ctx, s.cli, revision)
-		defer stop()
-	}
+	asking, stop := s.asked.watch(ctx, s.cli, revision)
+	defer stop()
 	for resp := range ch {
 		if resp.IsProgressNotify() {
 			if asking.seen(resp.Header.Revision); resp.Header.Revision > revision {
@@ -146,10 +139,6 @@ func change(e *clientv3.Event) (c Change, ok bool, err error) {
 		err = into(c.GatewayInfo)
 		if gone {
 			c.GatewayInfo = nil
-		}
-	case "owners":
-		if c.OwnerOf, err = san.ParseUUID(rest); err == nil && !gone {
-			c.Owner, err = readOwner(e.Kv)
 		}
 	case claimKey:
 		c.Claimed, c.Claim = true, new(Claim)
