@@ -13,18 +13,21 @@ func (s *State) passes(n san.NexusID) bool {
 	return registered && s.kind.Registrants()
 }
 
-// Reserve6 is RESERVE from n (SPC-2 §7.22). ok is false where it conflicts.
+// Reserve6 is RESERVE from n (SPC-2 §7.22), in the login of that number (see
+// Login). ok is false where it conflicts.
 // Any registration conflicts with it (SPC-2 §5.5.1), but for the exceptions of
 // SPC-4 §5.13.3.
-func (s *State) Reserve6(n san.NexusID) (next *State, ok bool) {
+func (s *State) Reserve6(n san.NexusID, login uint64) (next *State, ok bool) {
 	switch {
 	case len(s.regs) > 0:
 		return s, s.passes(n)
-	case s.legacy != nil:
-		return s, *s.legacy == n
+	case s.legacy != nil && *s.legacy != n:
+		return s, false
+	case s.legacy != nil && s.login == login:
+		return s, true
 	}
 	next = s.clone()
-	next.legacy = &n
+	next.legacy, next.login = &n, login
 	return next, true
 }
 
@@ -53,7 +56,7 @@ func (s *State) Reset() *State {
 		return s
 	}
 	next := s.clone()
-	next.legacy = nil
+	next.legacy, next.login = nil, 0
 	return next
 }
 
@@ -65,6 +68,6 @@ func (s *State) PowerOn() *State {
 		return &State{}
 	}
 	next := s.clone()
-	next.legacy, next.generation = nil, 0
+	next.legacy, next.login, next.generation = nil, 0, 0
 	return next
 }

@@ -161,7 +161,7 @@ func TestInvariants(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch rapid.IntRange(0, 9).Draw(t, "kind of step") {
 			case 0:
-				s, _ = s.Reserve6(nexusOf(t, "a1@1"))
+				s, _ = s.Reserve6(nexusOf(t, "a1@1"), uint64(rapid.IntRange(0, 2).Draw(t, "login")))
 			case 1:
 				s, _ = s.Release6(nexusOf(t, "a1@1"))
 			case 2:

@@ -17,8 +17,9 @@ const recordVersion = 1
 // ErrRecord is wrapped by the errors of Decode.
 var ErrRecord = errors.New("reservation record is not valid")
 
-// record is a State as it is stored. RESERVE(6) is not part of it: it ends with
-// the process.
+// record is a State as it is stored. A RESERVE(6) is part of it for where the
+// unit outlives the process that serves it; PowerOn drops it. A program that does
+// not know its login passes over that, and leaves it out.
 type record struct {
 	Version       int                  `json:"version"`
 	Generation    uint32               `json:"generation"`
@@ -26,11 +27,17 @@ type record struct {
 	Type          pr.Type              `json:"type,omitempty"`
 	Holder        *recordNexus         `json:"holder,omitempty"` // none for all registrants types
 	Registrations []recordRegistration `json:"registrations,omitempty"`
+	Legacy        *recordLegacy        `json:"legacy,omitempty"` // who holds a RESERVE(6)
 }
 
 type recordRegistration struct {
 	recordNexus
 	Key string `json:"key"` // hexadecimal
+}
+
+type recordLegacy struct {
+	recordNexus
+	Login string `json:"login,omitempty"` // hexadecimal; none: not known
 }
 
 type recordNexus struct {
@@ -61,6 +68,12 @@ func (s *State) Encode() []byte {
 	if s.kind != 0 && !s.kind.AllRegistrants() {
 		h := recordOf(s.holder)
 		r.Holder = &h
+	}
+	if s.legacy != nil {
+		r.Legacy = &recordLegacy{recordNexus: recordOf(*s.legacy)}
+		if s.login != 0 {
+			r.Legacy.Login = strconv.FormatUint(s.login, 16)
+		}
 	}
 	for _, g := range s.regs {
 		r.Registrations = append(r.Registrations, recordRegistration{recordOf(g.Nexus), strconv.FormatUint(uint64(g.Key), 16)})
@@ -107,6 +120,18 @@ func Decode(b []byte) (*State, error) {
 			return nil, err
 		}
 	}
+	if r.Legacy != nil {
+		n, err := r.Legacy.nexus()
+		if err != nil {
+			return nil, err
+		}
+		s.legacy = &n
+		if l := r.Legacy.Login; l != "" {
+			if s.login, err = strconv.ParseUint(l, 16, 64); err != nil || s.login == 0 {
+				return nil, fmt.Errorf("%w: login %q of %s", ErrRecord, l, r.Legacy.Initiator)
+			}
+		}
+	}
 	if err := s.check(r.Holder != nil); err != nil {
 		return nil, err
 	}
@@ -123,6 +148,8 @@ func (s *State) check(held bool) error {
 		return fmt.Errorf("%w: a reservation without registration", ErrRecord)
 	case held != (s.kind != 0 && !s.kind.AllRegistrants()):
 		return fmt.Errorf("%w: type %v and a holder do not go together", ErrRecord, s.kind)
+	case s.legacy != nil && len(s.regs) > 0:
+		return fmt.Errorf("%w: a RESERVE(6) beside registrations", ErrRecord)
 	case held && !registered:
 		return fmt.Errorf("%w: the holder %v is not registered", ErrRecord, s.holder)
 	}

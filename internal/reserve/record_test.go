@@ -90,6 +90,47 @@ func TestRecordRefused(t *testing.T) {
 	}
 }
 
+// A record tells which login holds a RESERVE(6), and one of a program that does
+// not know logins is read as well.
+func TestRecordOfLogin(t *testing.T) {
+	a, b := nexusOf(t, "a1@1"), nexusOf(t, "b1@1")
+	held, _ := (&State{}).Reserve6(a, 0xfedcba9876543210)
+	record := string(held.Encode())
+	s, err := Decode([]byte(record))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, ok := s.Legacy(); !ok || n != a || s.Login() != 0xfedcba9876543210 {
+		t.Errorf("held: %v, in login %x: %s", ok, s.Login(), record)
+	}
+	if next, ok := s.Reserve6(a, 0xfedcba9876543210); next != s || !ok {
+		t.Error("it reserves what it holds, and that changes something")
+	}
+	next, ok := s.Reserve6(a, 5)
+	if !ok || next.Login() != 5 {
+		t.Error("a later login does not hold what it has reserved")
+	}
+	if _, ok := next.Reserve6(b, 5); ok {
+		t.Error("two hold it")
+	}
+	if n := next.Reset(); n.Login() != 0 || string(n.Encode()) != string((&State{}).Encode()) {
+		t.Errorf("after a reset: %s", n.Encode())
+	}
+	login := `,"login":"fedcba9876543210"`
+	old := strings.Replace(record, login, "", 1)
+	if old == record {
+		t.Fatal(record)
+	}
+	if s, err = Decode([]byte(old)); err != nil || s.Login() != 0 || string(s.Encode()) != old {
+		t.Errorf("one from before: %v, login %x", err, s.Login())
+	}
+	for _, bad := range []string{"0", "x", "10000000000000000"} {
+		if _, err := Decode([]byte(strings.Replace(record, "fedcba9876543210", bad, 1))); !errors.Is(err, ErrRecord) {
+			t.Errorf("login %s: %v", bad, err)
+		}
+	}
+}
+
 func TestTooManyRegistrations(t *testing.T) {
 	s := (&State{}).clone()
 	n := nexusOf(t, "a1@1")
@@ -117,6 +158,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(registered(f, pr.ExclusiveAccess).Encode())
 	f.Add(registered(f, pr.WriteExclusiveAllRegistrants).Encode())
 	f.Add((&State{}).Encode())
+	six, _ := (&State{}).Reserve6(nexusOf(f, "a1@1"), 7)
+	f.Add(six.Encode())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s, err := Decode(in)
 		if err != nil {

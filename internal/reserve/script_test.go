@@ -194,7 +194,7 @@ func TestScripts(t *testing.T) {
 			}
 			switch d.Cmd {
 			case "reserve6":
-				return legacy(s.Reserve6)
+				return legacy(func(n san.NexusID) (*State, bool) { return s.Reserve6(n, 1) })
 			case "release6":
 				return legacy(s.Release6)
 			case "lost":

@@ -27,6 +27,7 @@ type State struct {
 	kind       pr.Type             // of the persistent reservation; 0: none
 	holder     san.NexusID         // unless kind is 0 or all registrants
 	legacy     *san.NexusID        // who holds a RESERVE(6)
+	login      uint64              // of it: see Login
 }
 
 // Generation returns PRgeneration (SPC-4 §6.15.2).
@@ -49,6 +50,11 @@ func (s *State) Legacy() (san.NexusID, bool) {
 	}
 	return *s.legacy, true
 }
+
+// Login returns the number of the login that holds the RESERVE(6), which tells it
+// from later ones of the same nexus: RESERVE ends with the nexus, also where
+// nobody sees it end. 0: not known.
+func (s *State) Login() uint64 { return s.login }
 
 // Idle reports whether nothing is reserved, so that no command conflicts but
 // for RESERVE and RELEASE.
