@@ -1,7 +1,11 @@
 package lun
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"slices"
+	"time"
 
 	"sango/internal/san"
 	"sango/internal/scsi"
@@ -16,22 +20,18 @@ func groupCommands() []command {
 			op: scsi.OpMaintenanceIn, sa: scsi.SAReportTargetPortGroups, name: "REPORT TARGET PORT GROUPS",
 			usage:   "\xa3\xea\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00",
 			nominal: quick, recommended: medium,
-			flags: inPlace | notReady | sanitizing | anyState | standby, access: accessAny,
+			flags: inPlace | notReady | sanitizing | anyState | standby | atFront, access: accessAny,
 			run: reportGroups,
 		},
 		{
 			op: scsi.OpMaintenanceOut, sa: scsi.SASetTargetPortGroups, name: "SET TARGET PORT GROUPS",
 			usage:   "\xa4\x0a\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00",
 			nominal: medium, recommended: long,
-			flags: explicit | notReady | sanitizing | anyState | standby, access: accessWrite,
+			flags: explicit | notReady | sanitizing | anyState | standby | atFront, access: accessWrite,
 			parse: parseSetGroups, run: setGroups,
 		},
 	}
 }
-
-// transitionTime is how long an implicit transition may take, in seconds: the
-// host waits so long while a group is transitioning.
-const transitionTime = 30
 
 // supportedStates are those that a group may be in.
 const supportedStates = alua.SupportsOptimized | alua.SupportsNonOptimized | alua.SupportsStandby |
@@ -43,15 +43,38 @@ func reportGroups(t *Task) error {
 	if f != alua.LengthOnly && f != alua.Extended {
 		return scsi.InvalidField(1, 7)
 	}
-	groups := t.nexus.target.portGroups()
+	fresh := t.nexus.target.o.Fresh
+	if fresh == nil {
+		return replyGroups(t, f)
+	}
+	// A gateway that is cut off says nothing (DESIGN R5): its hosts would take it
+	// for the truth about the others' ports too.
+	fresh(func(ok bool) {
+		err := errRight
+		if ok {
+			err = replyGroups(t, f)
+		}
+		t.finish(err)
+	})
+	return errPending
+}
+
+func replyGroups(t *Task, f alua.Format) error {
+	c := scsi.ParseReportTargetPortGroups(&t.CDB)
+	groups := t.itl.portGroups()
 	out := make([]alua.Group, 0, len(groups))
 	for _, g := range groups {
+		status := alua.StatusImplicit
+		if g.Asked {
+			status = alua.StatusExplicit
+		}
 		out = append(out, alua.Group{
 			ID: g.ID, State: g.State, Preferred: g.Preferred, Supported: supportedStates,
-			Status: alua.StatusImplicit, Ports: portIDs(g.Ports),
+			Status: status, Ports: portIDs(g.Ports),
 		})
 	}
-	t.reply(alua.Append(nil, f, transitionTime, out), int(min(c.Allocation, maxParameterData)))
+	wait := uint8(min(255, (t.unit.o.Transition+time.Second-1)/time.Second))
+	t.reply(alua.Append(nil, f, wait, out), int(min(c.Allocation, maxParameterData)))
 	return nil
 }
 
@@ -88,7 +111,7 @@ func setGroups(t *Task) error {
 		return cc
 	}
 	tg := t.nexus.target
-	groups := tg.portGroups()
+	groups := t.itl.portGroups()
 	for _, c := range changes {
 		if !slices.ContainsFunc(groups, func(g PortGroup) bool { return g.ID == c.ID }) {
 			return scsi.InvalidParameter(c.At+2, -1)
@@ -97,12 +120,14 @@ func setGroups(t *Task) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	if err := tg.o.SetGroups(t.nexus, changes); err != nil {
-		tg.o.Logger.Warn("SET TARGET PORT GROUPS refused", "target", tg.name, "initiator", t.nexus.id.Initiator.Name, "err", err)
+	if err := tg.o.SetGroups(t.nexus, t.unit, changes); err != nil {
+		level := slog.LevelWarn
+		if errors.Is(err, san.ErrRefused) { // whoever asks too often would fill the log too
+			level = slog.LevelDebug
+		}
+		tg.o.Logger.Log(context.Background(), level, "SET TARGET PORT GROUPS refused", "target", tg.name, "initiator", t.nexus.id.Initiator.Name, "err", err)
 		return scsi.Check(scsi.IllegalRequest, scsi.ASCSetTargetPortGroupsFailed)
 	}
-	for _, i := range t.nexus.view.Load().all {
-		i.attn.clear(scsi.ASCAccessStateChanged)
-	}
+	t.itl.attn.clear(scsi.ASCAccessStateChanged)
 	return nil
 }

@@ -131,13 +131,13 @@ func TestMapChangesAreAnnounced(t *testing.T) {
 func TestResizeAndPortGroupsAreAnnounced(t *testing.T) {
 	u := testUnit(t, nil, nil)
 	tg := oneUnit(u)
-	tg.SetPortGroups([]PortGroup{{ID: 1, Ports: []san.TPG{1}}})
+	regroup(tg, []PortGroup{{ID: 1, Ports: []san.TPG{1}}})
 	w := attach(t, tg, nexusName(1), "")
 	u.Resized()
 	wantSense(t, w.tur(), scsi.UnitAttention, scsi.ASCCapacityChanged)
-	tg.SetPortGroups([]PortGroup{{ID: 1, Ports: []san.TPG{1}}})
-	wantGood(t, w.tur())
-	tg.SetPortGroups([]PortGroup{{ID: 1, State: Standby, Ports: []san.TPG{1}}})
+	u.SetPortGroups([]PortGroup{{ID: 1, Ports: []san.TPG{1}}})
+	wantGood(t, w.tur()) // nobody said that they are told
+	regroup(tg, []PortGroup{{ID: 1, State: Standby, Ports: []san.TPG{1}}})
 	wantSense(t, w.tur(), scsi.UnitAttention, scsi.ASCAccessStateChanged)
 	wantSense(t, w.tur(), scsi.NotReady, scsi.ASCPortStandby)
 }

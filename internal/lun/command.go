@@ -48,6 +48,8 @@ type command struct {
 	// Task.start, with its error; what it returns is the outcome. It must not
 	// block.
 	done func(*Task, error) error
+	// ask is what the owner is asked before it is executed elsewhere.
+	ask Ask
 
 	forbid [2]uint64 // complement of usage over the first 16 bytes, for the check
 }
@@ -91,6 +93,13 @@ const (
 	// streams: data-out may be written before all of it is there (Task.Stream).
 	// The task writes it with Task.put.
 	streams
+	// atFront: executed on the gateway of the nexus, whoever owns the volume. It
+	// touches the medium by tasks of its own at most, which go where the unit
+	// is. Where reservations or conditions can stop it the owner is asked first.
+	atFront
+	// firstAtFront: executed on the gateway of the nexus where that has something
+	// to tell, else at the owner.
+	firstAtFront
 )
 
 // access is how a command fares with a persistent reservation of another nexus
@@ -135,8 +144,15 @@ func (c *command) seal() {
 			m[i] = ^c.usage[i]
 		}
 	}
+	const always = notReady | sanitizing
+	if c.flags&atFront != 0 && (c.access != accessAny || c.flags&always != always) {
+		c.ask = AskAllowed
+	}
 	c.forbid = [2]uint64{binary.BigEndian.Uint64(m[:8]), binary.BigEndian.Uint64(m[8:])}
 }
+
+// staysHere reports whether c never goes to the owner, not even for an answer.
+func (c *command) staysHere() bool { return c.flags&atFront != 0 && c.ask == AskExecute }
 
 // check refuses a CDB with a bit set that the command does not use.
 func (c *command) check(cdb *[16]byte) *scsi.CheckCondition {

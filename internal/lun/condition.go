@@ -10,6 +10,7 @@ const (
 	condReadOnly                          // the volume is read-only
 	condProtected                         // SWP of the control mode page
 	condUnread                            // the reservation record must be read again
+	condMoving                            // the volume is given up, and there is no more time
 )
 
 func (u *Unit) setCondition(bit uint32, on bool) {
@@ -25,14 +26,19 @@ func (u *Unit) setCondition(bit uint32, on bool) {
 func (u *Unit) gate(t *Task) error {
 	// The conditions are looked at once: in between the record may be read.
 	c, f := u.cond.Load(), t.cmd.flags
-	if c&condUnread == 0 && u.guard.conflicts(t) {
-		return errConflict
+	if c&condUnread == 0 {
+		if err := u.guard.stops(t); err != nil {
+			return err
+		}
 	}
 	if c == 0 {
 		return nil
 	}
-	if c&condUnread != 0 && t.cmd.access != accessAny {
-		return busy()
+	if c&condMoving != 0 && f&atFront == 0 {
+		return moving()
+	}
+	if c&condUnread != 0 && (t.cmd.access != accessAny || t.cmd.mayConflict() && u.guard.unknownSix()) {
+		return errUnsettled
 	}
 	if f&sanitizing == 0 {
 		if cc := u.unsanitized(c); cc != nil {

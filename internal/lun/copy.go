@@ -30,7 +30,7 @@ func copyCommands() []command {
 		op: scsi.OpExtendedCopy, sa: copy.LID1, name: "EXTENDED COPY(LID1)",
 		usage:   "\x83\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00",
 		nominal: long, recommended: 10 * long,
-		access: accessWrite, parse: parseExtendedCopy, run: extendedCopy,
+		flags: atFront, access: accessWrite, parse: parseExtendedCopy, run: extendedCopy,
 	}, {
 		op: scsi.OpReceiveCopyResults, sa: copy.Status, name: "RECEIVE COPY STATUS(LID1)", usage: receive, run: copyStatus,
 	}, {
@@ -45,7 +45,7 @@ func copyCommands() []command {
 		c := &list[i+1]
 		c.usage = c.usage[:1] + string(rune(c.sa)) + c.usage[2:]
 		c.nominal, c.recommended = quick, medium
-		c.flags, c.access = inPlace, accessAny // SPC-4 table 65
+		c.flags, c.access = inPlace|atFront, accessAny // SPC-4 table 65
 	}
 	return list
 }

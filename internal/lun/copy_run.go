@@ -3,17 +3,18 @@ package lun
 import (
 	"cmp"
 	"errors"
+	"time"
 
 	"sango/internal/block"
 	"sango/internal/bufpool"
 	"sango/internal/scsi"
-	"sango/internal/scsi/copy"
+	xcopy "sango/internal/scsi/copy"
 )
 
 // copier does one EXTENDED COPY.
 type copier struct {
 	t      *Task
-	list   *copy.List
+	list   *xcopy.List
 	result *copyResult
 	pace   pacer
 }
@@ -106,10 +107,9 @@ func (c *copier) segment(n int) error {
 		}
 		n2 := min(step, length-done)
 		c.pace.pace(n2, nil)
-		p := [][]byte{b.B[:n2]}
-		err := c.part(src, copySource, lockRead, from+done, n2, p)
+		err := c.part(src, copySource, lockRead, from+done, n2, b)
 		if err == nil {
-			err = c.part(dst, copyDestination, lockWrite, to+done, n2, p)
+			err = c.part(dst, copyDestination, lockWrite, to+done, n2, b)
 		}
 		if err != nil {
 			return c.aborted(n, ascOfPart(err), uint64((length-done)/unit))
@@ -147,21 +147,40 @@ func ascOfPart(err error) scsi.ASC {
 // part does one I/O of the copy at unit i, as a task of its own there: it keeps
 // the order of that unit's tasks, is stopped by its reservations, conditions
 // and resets, and nobody who waits for the unit's tasks forgets it. No part
-// waits while the copy holds another.
-func (c *copier) part(i *itl, cmd *command, mode lockMode, off, n int64, p [][]byte) error {
-	s := &Task{Tag: c.t.Tag, Attr: scsi.HeadOfQueue, Arrival: c.t.Arrival, Epoch: i.unit.o.Epoch, nexus: i.nexus, unit: i.unit}
+// waits while the copy holds another. Where the unit is served elsewhere it goes
+// there, as a command of the nexus.
+func (c *copier) part(i *itl, cmd *command, mode lockMode, off, n int64, b *bufpool.Buf) error {
+	s := &Task{LUN: i.lun.Field(), Tag: c.t.Tag, Attr: scsi.HeadOfQueue, Arrival: time.Now(), nexus: i.nexus, unit: i.unit}
 	s.itl, s.cmd, s.grant, s.mayBlock = i, cmd, make(chan bool, 1), true
 	s.span(mode, off, n)
+	bs, _ := i.unit.geometry()
+	var err error
+	if s.CDB, err = (&scsi.Blocks{LBA: scsi.LBA(off / bs), Blocks: uint32(n / bs)}).CDB(cmd.op); err != nil {
+		return err
+	}
+	s.Expected, s.Read, s.Write = uint32(n), mode == lockRead, mode != lockRead
+	if s.Write {
+		b.Retain()
+		s.Out.Append(b)
+		s.Out.Truncate(int(n))
+	}
+	defer s.Out.Release()
+	defer s.In.Release()
 	run, st, cc := i.add(s)
+	if cc == nil && st == 0 && !run {
+		i.unit.usher()
+		run = <-s.grant
+	}
 	switch {
 	case cc != nil:
 		return &block.Error{Class: block.Closed}
 	case st != 0:
 		return &block.Error{Class: block.Busy}
-	case !run && !<-s.grant:
-		return &block.Error{Class: block.Closed, Err: errAborted}
+	case !run:
+		return c.relayed(s, b)
 	}
-	err := i.unit.gate(s)
+	p := [][]byte{b.B[:n]}
+	err = i.unit.gate(s)
 	if err == nil {
 		if mode == lockRead {
 			err = s.do(block.OpRead, 0, off, n, p)
@@ -177,4 +196,25 @@ func (c *copier) part(i *itl, cmd *command, mode lockMode, off, n int64, p [][]b
 		err = &block.Error{Class: block.Closed, Err: errAborted}
 	}
 	return err
+}
+
+// relayed returns how a part ended that was not executed here; what it read is
+// copied to b.
+func (c *copier) relayed(s *Task, b *bufpool.Buf) error {
+	switch {
+	case s.Aborted, s.Status == scsi.TaskAborted:
+		return &block.Error{Class: block.Closed, Err: errAborted}
+	case s.Status == scsi.CheckConditionStatus:
+		if x, err := scsi.ParseSense(s.Sense); err == nil && x.ASC == scsi.ASCSpaceAllocationFailed {
+			return &block.Error{Class: block.NoSpace}
+		}
+		return &block.Error{Class: block.Medium}
+	case s.Status != scsi.Good:
+		return &block.Error{Class: block.Busy}
+	}
+	to := b.B
+	for _, v := range s.In.Vec() {
+		to = to[copy(to, v):]
+	}
+	return nil
 }

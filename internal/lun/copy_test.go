@@ -67,7 +67,7 @@ func (p *pair) data(n int, seed byte) []byte {
 
 func (p *pair) put(u int, lba uint64, data []byte) {
 	p.t.Helper()
-	if err := block.WriteAt(p.u[u].dev, data, int64(lba)*int64(p.bs), 0); err != nil {
+	if err := block.WriteAt(owner(p.u[u]).dev, data, int64(lba)*int64(p.bs), 0); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -75,7 +75,7 @@ func (p *pair) put(u int, lba uint64, data []byte) {
 func (p *pair) expect(u int, lba uint64, want []byte) {
 	p.t.Helper()
 	got := make([]byte, len(want))
-	if err := block.ReadAt(p.u[u].dev, got, int64(lba)*int64(p.bs)); err != nil {
+	if err := block.ReadAt(owner(p.u[u]).dev, got, int64(lba)*int64(p.bs)); err != nil {
 		p.t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
@@ -211,10 +211,10 @@ func TestCopyDeviceErrors(t *testing.T) {
 	wantSense(t, p.copy(l), scsi.CopyAborted, scsi.ASCSpaceAllocationFailed)
 	full.Disarm()
 	wantGood(t, p.copy(l))
-	p.u[1].setCondition(condProtected, true)
+	owner(p.u[1]).setCondition(condProtected, true)
 	wantSense(t, p.copy(l), scsi.CopyAborted, scsi.ASCThirdPartyDeviceFailure)
-	p.u[1].setCondition(condProtected, false)
-	p.u[0].setCondition(condSanitizing, true)
+	owner(p.u[1]).setCondition(condProtected, false)
+	owner(p.u[0]).setCondition(condSanitizing, true)
 	wantSense(t, p.run(p.newTask([]byte{0x83})), scsi.NotReady, scsi.ASCSanitizeInProgress)
 }
 

@@ -6,8 +6,22 @@
 // LUN map, unit attentions, target port groups and their states. The half of
 // the owner (Unit) keeps what belongs to the one place where a volume is
 // served: the order of commands, reservations, mode pages, execution on a
-// block.Device. The first hands a Task to the second; later a relay may stand
-// between them.
+// block.Device. The first hands a Task to the second at the door of the unit
+// (door.go). Every gateway has a Unit of every volume that it maps; who owns
+// the volume turns the door:
+//
+//	open     Serve             into the taskSet: executed here
+//	held     Hold, at first    they wait, in order
+//	refused  Refuse, Release   02/04/0A
+//	away     RelayTo           to the owner, in the order of the nexus, by a Relay;
+//	                           what was certainly not executed comes back to the door
+//
+// At the owner a nexus of another gateway is a Remote, whose tasks meet the
+// same taskSet; it is told by events what there is to tell. Commands that
+// belong to the front are marked in their descriptors (atFront); where
+// reservations or conditions can stop one, or an error found at the front has
+// to yield to RESERVATION CONFLICT, the owner is asked first (verdict.go). A
+// single node serves at once, and its door costs nothing.
 //
 // The life of a task:
 //

@@ -28,10 +28,11 @@ func (n *Nexus) Admit(t *Task) {
 		return
 	}
 	t.itl, t.unit = i, i.unit
-	if err := i.examine(t); err != nil {
+	if err := i.examine(t); err != nil && !t.askFirst(err) {
 		t.refuse(err)
 		return
 	}
+	gathers := t.OutLen > 0
 	run, st, cc := i.add(t)
 	switch {
 	case cc != nil:
@@ -41,6 +42,8 @@ func (n *Nexus) Admit(t *Task) {
 		t.refuse(nil)
 	case run:
 		i.unit.execute(t, false)
+	case !gathers:
+		i.unit.usher()
 	}
 }
 
@@ -59,7 +62,6 @@ func (n *Nexus) Refuse(t *Task, cc *scsi.CheckCondition) {
 // its turn.
 func (i *itl) examine(t *Task) error {
 	u := i.unit
-	t.Epoch = u.o.Epoch
 	cmd, cc := u.table.find(&t.CDB)
 	if cmd != nil && !i.nexus.offers(cmd) {
 		cmd, cc = nil, scsi.Check(scsi.IllegalRequest, scsi.ASCInvalidOpCode)
@@ -79,16 +81,17 @@ func (i *itl) examine(t *Task) error {
 	if t.Attr == scsi.ACA { // without an ACA condition, SAM-5 §8.6.5
 		return scsi.Check(scsi.IllegalRequest, scsi.ASCInvalidMessage)
 	}
-	if s := i.nexus.state(); s > ActiveNonOptimized {
+	if s := i.state(); s > ActiveNonOptimized {
 		if cc := blockedBy(s, cmd.flags); cc != nil {
 			return cc
 		}
 	}
 	if cmd.parse != nil {
+		t.parsed = true
 		if err := cmd.parse(t); err != nil {
 			// What the unit would refuse anyway goes first: a write to a write
 			// protected unit, also one that is wrong in other ways.
-			if first := u.gate(t); first != nil {
+			if first := u.gate(t); first != nil && first != errUnsettled { //nolint:errorlint // one value, never wrapped
 				return first
 			}
 			return err
@@ -113,8 +116,16 @@ func (i *itl) interrupt(t *Task) error {
 	if !ok {
 		return nil
 	}
-	if rank(c) >= rankOther && t.cmd != nil && i.unit.guard.bars(t) {
-		return errConflict
+	if rank(c) >= rankOther && t.cmd != nil {
+		if t.cmd.mayConflict() && i.state() <= ActiveNonOptimized && !i.unit.set.open() {
+			return &attentionDue{c}
+		}
+		switch err := i.unit.guard.bars(t); {
+		case err == errUnsettled: //nolint:errorlint // one value, never wrapped
+			return &attentionDue{c}
+		case err != nil:
+			return err
+		}
 	}
 	if c, ok = i.attn.take(); !ok {
 		return nil
@@ -126,16 +137,28 @@ func (i *itl) interrupt(t *Task) error {
 func (t *Task) refuse(err error) {
 	if err != nil {
 		t.OutLen, t.Want = 0, 0
-		if cc := (*scsi.CheckCondition)(nil); t.cmd != nil && errors.As(err, &cc) &&
-			cc.Sense.Key != scsi.UnitAttention && t.unit.guard.bars(t) {
-			err = errConflict
+		if cc := (*scsi.CheckCondition)(nil); t.cmd != nil && errors.As(err, &cc) && cc.Sense.Key != scsi.UnitAttention {
+			if barred := t.unit.guard.bars(t); barred != nil {
+				err = barred
+			}
 		}
 	}
 	if t.Status != scsi.Good {
 		t.OutLen, t.Want = 0, 0
 	}
 	t.conclude(err)
+	if t.Status == scsi.ReservationConflict {
+		t.vouch()
+	}
+	t.drop()
 	t.nexus.tr.TaskDone(t)
+}
+
+// drop has the session of t end if nobody may be told how t ended.
+func (t *Task) drop() {
+	if t.Void {
+		t.nexus.tr.Drop("the gateway has no right to serve at the moment, or the command was too old")
+	}
 }
 
 // Ready tells that the data-out of t is complete: it runs. It does nothing if
@@ -151,6 +174,8 @@ func (t *Task) Ready() {
 		i.deliver(t)
 	case run:
 		i.unit.execute(t, false)
+	default:
+		i.unit.usher()
 	}
 }
 
@@ -163,6 +188,7 @@ func (t *Task) Fail(cc *scsi.CheckCondition) {
 	}
 	t.conclude(cc)
 	i.deliver(t)
+	i.unit.usher()
 }
 
 // execute runs t, which its unit has started. On a worker it may block.
@@ -175,12 +201,15 @@ func (u *Unit) execute(t *Task, mayBlock bool) {
 		u.workers.push(t)
 		return
 	}
-	if err := u.gate(t); err != nil {
-		t.finish(err)
-		return
+	err := u.gate(t)
+	if err == nil {
+		t.mayBlock = mayBlock
+		err = t.cmd.run(t)
 	}
-	t.mayBlock = mayBlock
-	switch err := t.cmd.run(t); {
+	if err == errUnsettled { //nolint:errorlint // one value, never wrapped, on the hot path
+		err = u.guard.wait(t)
+	}
+	switch {
 	case err == errPending: //nolint:errorlint // one value, never wrapped, on the hot path
 	case err == block.ErrWouldBlock && !mayBlock: //nolint:errorlint // the same
 		u.workers.push(t)
@@ -193,8 +222,9 @@ func (u *Unit) execute(t *Task, mayBlock bool) {
 func (t *Task) finish(err error) {
 	i, u := t.itl, t.unit
 	t.conclude(err)
+	t.vouch()
 	var next *Task
-	if t.cmd.flags&apart == 0 {
+	if t.place == placeStarted {
 		next = u.set.leave(t)
 	}
 	waiters := i.ended(t)

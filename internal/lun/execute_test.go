@@ -13,9 +13,11 @@ import (
 // inject gives u one more command, for a test.
 func inject(u *Unit, c command) {
 	c.seal()
-	own := *u.table // others share it
-	own.ops[c.op] = &opEntry{cmd: &c}
-	u.table = &own
+	for _, u := range []*Unit{u, owner(u)} {
+		own := *u.table // others share it
+		own.ops[c.op] = &opEntry{cmd: &c}
+		u.table = &own
+	}
 }
 
 const (
@@ -43,9 +45,9 @@ func holdCommands(u *Unit) *holds {
 		run: func(t *Task) error {
 			gate := make(chan error)
 			h.mu.Lock()
-			h.gates[t] = gate
+			h.gates[origin(t)] = gate
 			h.mu.Unlock()
-			h.entered <- t
+			h.entered <- origin(t)
 			return <-gate
 		},
 	})
@@ -268,6 +270,9 @@ func TestUnmappedUnitEndsItsTasks(t *testing.T) {
 }
 
 func TestNoAllocationPerCommand(t *testing.T) {
+	if throughRelay { // a relay may
+		return
+	}
 	u := testUnit(t, nil, nil)
 	ioCommands(u)
 	tr := &bareTransport{}

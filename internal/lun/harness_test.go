@@ -1,6 +1,9 @@
 package lun
 
 import (
+	"flag"
+	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -15,7 +18,23 @@ import (
 	"sango/internal/scsi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if flag.Lookup("test.bench").Value.String() == "" && flag.Lookup("test.fuzz").Value.String() == "" {
+		// All of it once more, with the unit on another gateway.
+		throughRelay = true
+		if testing.Verbose() {
+			fmt.Println("through a relay:")
+		}
+		code = max(code, m.Run())
+	}
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 type memStore = luntest.Store
 
@@ -36,11 +55,17 @@ func testUnit(t testing.TB, st UnitStore, change func(*san.Volume, *UnitOptions)
 	if change != nil {
 		change(&v, &o)
 	}
+	return unitOver(t, v, memDevice(t, v), st, o)
+}
+
+// memDevice returns memory for v.
+func memDevice(t testing.TB, v san.Volume) block.Device {
+	t.Helper()
 	dev, err := mem.New(mem.Options{Size: v.Size, BlockSize: v.BlockSize, PhysicalBlock: v.PhysicalBlock, ReadOnly: v.ReadOnly})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return unitOver(t, v, dev, st, o)
+	return dev
 }
 
 func unitOver(t testing.TB, v san.Volume, dev block.Device, st UnitStore, o UnitOptions) *Unit {
@@ -48,16 +73,33 @@ func unitOver(t testing.TB, v san.Volume, dev block.Device, st UnitStore, o Unit
 	if st == nil {
 		st = newStore()
 	}
-	u, err := NewUnit(v, dev, st, o)
-	if err != nil {
-		t.Fatal(err)
+	return closing(t)(newUnit(v, dev, st, o))
+}
+
+// localUnit is a unit that serves by itself, whatever throughRelay says.
+func localUnit(t testing.TB, v san.Volume, dev block.Device, st UnitStore, o UnitOptions) *Unit {
+	t.Helper()
+	if st == nil {
+		st = newStore()
 	}
-	t.Cleanup(func() {
-		if err := u.Close(); err != nil {
-			t.Error(err)
+	return closing(t)(NewUnit(v, dev, st, o))
+}
+
+// closing returns what closes a unit at the end of the test.
+func closing(t testing.TB) func(*Unit, error) *Unit {
+	return func(u *Unit, err error) *Unit {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	return u
+		u.guard.waiters.most = shortly
+		t.Cleanup(func() {
+			if err := u.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return u
+	}
 }
 
 // wire is a Transport that keeps what is done, and a nexus over it.
@@ -266,6 +308,16 @@ func wantSense(t testing.TB, task *Task, key scsi.SenseKey, asc scsi.ASC) {
 	k, a := sense(task)
 	if task.Status != scsi.CheckConditionStatus || k != key || a != asc {
 		t.Fatalf("% x: status %v, sense %x/%04x; want CHECK CONDITION %x/%04x", task.CDB, task.Status, k, a, key, asc)
+	}
+}
+
+// regroup sets the target port groups of all units of tg, and tells the
+// nexuses.
+func regroup(tg *Target, g []PortGroup) {
+	for _, e := range tg.luns {
+		owner(e.Unit).SetPortGroups(g)
+		e.Unit.SetPortGroups(g)
+		e.Unit.AccessChanged(nil)
 	}
 }
 

@@ -7,6 +7,9 @@ import "sango/internal/block"
 // ended and be in use again. Where the handler may not block the device is
 // asked not to, and if it would, run is called again on a worker.
 func (t *Task) start(op block.Op, fl block.Flags, off, n int64, bufs [][]byte) error {
+	if op != block.OpRead && !t.unit.mayServe() {
+		return errRight
+	}
 	if !t.mayBlock {
 		fl |= block.NoWait
 	}
@@ -17,6 +20,9 @@ func (t *Task) start(op block.Op, fl block.Flags, off, n int64, bufs [][]byte) e
 
 // do executes one I/O and waits for it. Only for handlers that may block.
 func (t *Task) do(op block.Op, fl block.Flags, off, n int64, bufs [][]byte) error {
+	if op != block.OpRead && !t.unit.mayServe() {
+		return errRight
+	}
 	return block.DoAt(t.unit.dev, t.Epoch, op, fl, off, n, bufs...)
 }
 

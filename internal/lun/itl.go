@@ -19,12 +19,20 @@ type itl struct {
 	nexus    *Nexus
 	unit     *Unit
 	lun      san.LUN
+	remote   *Remote       // of another gateway; nil: of this one
+	relay    Relay         // that was told of it last; guarded by Unit.mu
+	queue    queue         // guarded by the lock of the unit's taskSet
+	access   atomic.Uint32 // AccessState of its target port for the unit
+	group    atomic.Uint32 // target port group of its target port
 	attn     attentions
 	prevents atomic.Bool // PREVENT ALLOW MEDIUM REMOVAL of this nexus holds the medium
 	copies   copyResults // of EXTENDED COPY
 	retired  atomic.Bool // its LUN is gone: long commands end at the next opportunity
+	login    atomic.Uint64
+	six      atomic.Bool // its host believes to hold a RESERVE(6); of this gateway's
+	cut      bool        // the link to the owner was lost since it was taken up there; guarded by Unit.mu
 
-	mu          sync.Mutex // guards the fields below, and phase, killed, doomed, fences and streaming of its tasks
+	mu          sync.Mutex // guards the fields below, and phase, killed, tas, doomed, fences and streaming of its tasks
 	first, last *Task      // in order of admission, linked by next and prev
 	n           int        // tasks
 	waiting     int        // of them, those in phaseGathering or phaseHeld
@@ -57,14 +65,7 @@ func (i *itl) add(t *Task) (run bool, st scsi.Status, cc *scsi.CheckCondition) {
 		u.tasks.Add(-1)
 		return false, scsi.Busy, nil
 	}
-	t.prev, t.next = i.last, nil
-	if i.last != nil {
-		i.last.next = t
-	} else {
-		i.first = t
-	}
-	i.last = t
-	i.n++
+	i.link(t)
 	if apart && t.OutLen == 0 {
 		t.phase = phaseEntered
 		return true, 0, nil
@@ -82,6 +83,18 @@ func (i *itl) add(t *Task) (run bool, st scsi.Status, cc *scsi.CheckCondition) {
 		i.barriers++
 	}
 	return false, 0, nil
+}
+
+// link puts t on the list. Call with the lock.
+func (i *itl) link(t *Task) {
+	t.prev, t.next = i.last, nil
+	if i.last != nil {
+		i.last.next = t
+	} else {
+		i.first = t
+	}
+	i.last = t
+	i.n++
 }
 
 // ready marks t, whose data-out is complete, and reports whether it is to be
@@ -211,6 +224,13 @@ func (i *itl) unlink(t *Task) {
 // deliver hands t, which was unlinked, back to the transport, or to the copy
 // that it is part of.
 func (i *itl) deliver(t *Task) {
+	if t.Status == scsi.TaskAborted {
+		t.vouch()
+	}
+	t.drop()
+	if i.remote != nil {
+		t.DSense = i.unit.modes.descriptorSense()
+	}
 	if t.grant != nil {
 		t.grant <- false
 	} else {
@@ -221,136 +241,6 @@ func (i *itl) deliver(t *Task) {
 	}
 }
 
-// close admits nothing any more, aborts every task, and lets f wait until the
-// last of them has been handed back.
-func (i *itl) close(f *fence) {
-	i.mu.Lock()
-	i.dead = true
-	i.mu.Unlock()
-	i.abort(everyTask, f) // f waits for those that execute
-	f.add()               // and for those that were taken off before
-	i.mu.Lock()
-	i.late = append(i.late, f)
-	i.isLate.Store(true)
-	i.mu.Unlock()
-	// Either the last deliver sees isLate, or this sees its 0.
-	if i.handing.Load() == 0 {
-		i.endLate()
-	}
-}
-
-func (i *itl) endLate() {
-	i.mu.Lock()
-	late := i.late
-	i.late = nil
-	i.isLate.Store(false)
-	i.mu.Unlock()
-	for _, f := range late {
-		f.end()
-	}
-}
-
-// abort ends the tasks for which match holds: at once those that do not
-// execute, as soon as they can no longer touch the medium the others, which f
-// waits for. It returns how many there were.
-func (i *itl) abort(match func(*Task) bool, f *fence) (n int) {
-	return i.purge(match, f, (*Task).setKilled, func(t *Task) {
-		t.Status, t.Aborted = scsi.TaskAborted, true
-	})
-}
-
-func (t *Task) setKilled() {
-	t.killed.Store(true)
-	t.interrupt()
-}
-
-// interrupt wakes who waits for stopped. Call with the lock.
-func (t *Task) interrupt() {
-	if t.stop != nil {
-		close(t.stop)
-		t.stop = nil
-	}
-}
-
-// stopped returns a channel that is closed when t, which executes, is to go no
-// further: halted is true then. It is asked for once.
-func (t *Task) stopped() <-chan struct{} {
-	i := t.itl
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	stop := make(chan struct{})
-	t.stop = stop
-	if halt, _ := t.halted(); halt {
-		t.interrupt()
-	}
-	return stop
-}
-
-// purge is the common part of abort and retire: running is called for those
-// that execute, end for those that do not, before they are handed back.
-func (i *itl) purge(match func(*Task) bool, f *fence, running func(*Task), end func(*Task)) (n int) {
-	var ended *Task
-	i.mu.Lock()
-	for t := i.first; t != nil; {
-		next := t.next
-		if match(t) {
-			n++
-			if t.streaming.piece || t.phase == phaseEntered && !i.withdraw(t) {
-				running(t)
-				f.add()
-				t.fences = append(t.fences, f)
-			} else {
-				if t.phase != phaseEntered {
-					i.stopWaiting(t)
-				}
-				i.unlink(t)
-				t.qnext, ended = ended, t
-			}
-		}
-		t = next
-	}
-	i.advance(nil)
-	i.mu.Unlock()
-	for t := ended; t != nil; {
-		next := t.qnext
-		t.qnext = nil
-		end(t)
-		i.deliver(t)
-		t = next
-	}
-	return n
-}
-
-// withdraw takes t back from the unit if it has not started.
-func (i *itl) withdraw(t *Task) bool {
-	if t.cmd.flags&apart != 0 {
-		return false // it executes
-	}
-	next, ok := i.unit.set.withdraw(t)
-	i.unit.workers.push(next)
-	return ok
-}
-
-// retire ends the tasks of a LUN that is gone: those that execute go on to
-// their end, which f waits for, and which those that take long hasten (see
-// Task.halted); others end with LOGICAL UNIT NOT SUPPORTED, those that gather
-// data-out when they have it. Nothing is admitted any more.
-func (i *itl) retire(f *fence) {
-	i.mu.Lock()
-	i.dead = true
-	i.retired.Store(true)
-	for t := i.first; t != nil; t = t.next {
-		if t.doomed = t.phase == phaseGathering; t.doomed && t.streaming.piece {
-			f.add()
-			t.fences = append(t.fences, f)
-		}
-	}
-	i.mu.Unlock()
-	i.purge(func(t *Task) bool { return !t.doomed }, f, (*Task).interrupt, func(t *Task) {
-		t.conclude(scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported))
-	})
-}
-
 // ended takes t off when it has executed, and returns who waited for that.
 func (i *itl) ended(t *Task) (waiters []*fence) {
 	i.mu.Lock()
@@ -358,7 +248,7 @@ func (i *itl) ended(t *Task) (waiters []*fence) {
 	i.unlink(t)
 	waiters, t.fences = t.fences, nil
 	if t.killed.Load() {
-		t.Aborted = true
+		t.aborted(t.tas)
 	}
 	return waiters
 }

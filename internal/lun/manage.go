@@ -1,6 +1,9 @@
 package lun
 
 import (
+	"slices"
+	"sync"
+
 	"sango/internal/san"
 	"sango/internal/scsi"
 )
@@ -46,6 +49,7 @@ const (
 	TMFNotSupported  TMFResponse = 5   // task management function not supported
 	TMFAuthorization TMFResponse = 6   // function authorization failed
 	TMFSucceeded     TMFResponse = 7   // FUNCTION SUCCEEDED: the queried task is there
+	TMFMoved         TMFResponse = 254 // of a Relay: not performed, the volume has another owner
 	TMFRejected      TMFResponse = 255 // function rejected
 )
 
@@ -87,24 +91,20 @@ func (n *Nexus) Manage(f TMF, done func(TMFResponse)) {
 }
 
 func (i *itl) manage(f TMF, done func(TMFResponse)) {
+	if f.Function == ClearTaskSet || f.Function == LogicalUnitReset {
+		i.manageUnit(f.Function, done)
+		return
+	}
 	tagged := func(t *Task) bool { return t.Tag == f.RefTag }
 	answer := TMFComplete
 	fence := newFence(func() { done(answer) })
 	switch f.Function {
 	case AbortTask:
-		if i.abort(tagged, fence) == 0 {
+		if i.abort(tagged, false, fence) == 0 {
 			answer = TMFNoTask
 		}
 	case AbortTaskSet:
-		i.abort(everyTask, fence)
-	case ClearTaskSet:
-		for _, hit := range i.unit.abort(everyPeer, everyTask, fence) {
-			if hit != i { // TAS = 0: they learn it from a unit attention (SAM-5 §5.6)
-				hit.attn.raise(scsi.ASCCommandsCleared)
-			}
-		}
-	case LogicalUnitReset:
-		i.unit.reset(scsi.ASCDeviceReset, fence)
+		i.abort(everyTask, false, fence)
 	case QueryTask:
 		if i.has(tagged) {
 			answer = TMFSucceeded
@@ -130,29 +130,43 @@ func (i *itl) has(match func(*Task) bool) bool {
 }
 
 func (n *Nexus) resetTarget(v *view, cold bool, done func(TMFResponse)) {
-	units := map[*Unit]bool{}
-	for _, i := range v.all {
-		units[i.unit] = true
+	fn := TargetWarmReset
+	if cold {
+		fn = TargetColdReset
 	}
+	units := map[*Unit]*itl{}
+	for _, i := range v.all {
+		units[i.unit] = i
+	}
+	answer := TMFComplete
 	f := newFence(func() {
-		done(TMFComplete)
+		done(answer)
 		if cold {
 			n.target.drop(units)
 		}
 	})
-	for u := range units {
-		u.reset(scsi.ASCPowerOnOrReset, f)
+	var mu sync.Mutex // guards answer
+	for _, i := range units {
+		f.add()
+		i.manageUnit(fn, func(r TMFResponse) {
+			if r != TMFComplete {
+				mu.Lock()
+				answer = r
+				mu.Unlock()
+			}
+			f.end()
+		})
 	}
 	f.end()
 }
 
 // drop ends the sessions that see one of units.
-func (t *Target) drop(units map[*Unit]bool) {
+func (t *Target) drop(units map[*Unit]*itl) {
 	var drop []Transport
 	t.mu.Lock()
 	for _, n := range t.nexuses {
 		for _, i := range n.view.Load().all {
-			if units[i.unit] {
+			if units[i.unit] != nil {
 				drop = append(drop, n.tr)
 				break
 			}
@@ -169,10 +183,125 @@ func (t *Target) drop(units map[*Unit]bool) {
 func (n *Nexus) resetNexus(v *view, done func(TMFResponse)) {
 	f := newFence(func() { done(TMFComplete) })
 	for _, i := range v.all {
-		i.abort(everyTask, f)
-		i.prevents.Store(false)
-		i.unit.guard.nexusLost(n.id)
+		f.add()
+		i.manageUnit(NexusReset, func(TMFResponse) { f.end() })
 		i.attn.raise(scsi.ASCNexusLoss)
 	}
 	f.end()
+}
+
+// maxErrands bounds the functions that wait for a unit to be served.
+const maxErrands = 64
+
+// errandTMF is a function for a unit that waits for somebody to serve it.
+type errandTMF struct {
+	i    *itl
+	f    Function
+	turn uint64 // of the door in which it was found to have moved, plus 1
+	done func(TMFResponse)
+}
+
+// manageUnit performs f wherever the unit is served: the tasks of i are aborted
+// first.
+func (i *itl) manageUnit(f Function, done func(TMFResponse)) {
+	answer := TMFComplete
+	fence := newFence(func() { done(answer) })
+	i.abort(everyTask, false, fence)
+	fence.add()
+	i.unit.manage(errandTMF{i: i, f: f, done: func(a TMFResponse) {
+		answer = a
+		fence.end()
+	}})
+	fence.end()
+}
+
+func (u *Unit) manage(e errandTMF) {
+	u.mu.Lock()
+	s := &u.set
+	s.mu.Lock()
+	state, r, turn, epoch := s.door.state, s.door.relay, s.door.turn+1, s.epoch
+	s.mu.Unlock()
+	wait, moved := state == doorHeld || state == doorRefused || e.turn == turn, false
+	if far := e.i.remote; far != nil { // as it is with tasks: see enterRemote
+		wait = far.epoch > epoch
+		moved = far.epoch < epoch || far.epoch == epoch && state != doorOpen
+	}
+	reject := u.closed || wait && len(u.errands) >= maxErrands || !moved && !slices.Contains(u.peers, e.i)
+	if wait && !reject {
+		u.errands = append(u.errands, e)
+	}
+	u.mu.Unlock()
+	switch {
+	case reject:
+		e.done(TMFRejected)
+	case moved:
+		e.done(TMFMoved)
+	case wait:
+	case e.i.remote != nil:
+		e.i.perform(e.f, e.done)
+	default:
+		done := func(a TMFResponse) {
+			if a != TMFMoved {
+				e.done(a)
+				return
+			}
+			e.turn = turn
+			u.manage(e)
+		}
+		if state == doorOpen {
+			e.i.perform(e.f, done)
+		} else {
+			r.Manage(e.i.nexus, e.i.lun, TMF{Function: e.f, LUN: e.i.lun.Field()}, done)
+		}
+	}
+}
+
+// manageAgain does what waited for somebody to serve the unit.
+func (u *Unit) manageAgain() {
+	u.mu.Lock()
+	list := u.errands
+	u.errands = nil
+	u.mu.Unlock()
+	for _, e := range list {
+		u.manage(e)
+	}
+}
+
+// perform performs f where the unit is served. TMFMoved: it is given up, and f
+// has to be performed where it is served next.
+func (i *itl) perform(f Function, done func(TMFResponse)) {
+	u := i.unit
+	answer := TMFComplete
+	fence := newFence(func() { done(answer) })
+	fence.add()
+	dropped := func(ok bool) {
+		if !ok {
+			answer = TMFMoved
+		}
+		fence.end()
+	}
+	switch f {
+	case ClearTaskSet:
+		hit := map[*itl]bool{}
+		tas := u.modes.taskAborted()
+		for _, h := range u.abort(everyPeer, everyTask, i.others(tas), fence) {
+			hit[h] = true
+		}
+		u.tell(func(o *itl) Event {
+			if tas {
+				return Event{Abort: true, TAS: true}
+			}
+			// They learn it from a unit attention instead (SAM-5 §5.6).
+			return Event{Attention: scsi.ASCCommandsCleared, Abort: true, Only: !hit[o]}
+		}, func(o *itl) bool { return o != i && (o.remote != nil || hit[o]) }, fence)
+		dropped(true)
+	case LogicalUnitReset:
+		u.reset(Event{Attention: scsi.ASCDeviceReset}, i, fence, dropped)
+	case TargetWarmReset, TargetColdReset:
+		u.reset(Event{Attention: scsi.ASCPowerOnOrReset, Drop: f == TargetColdReset}, i, fence, dropped)
+	case NexusReset:
+		i.abort(everyTask, false, fence)
+		u.nexusLost(i, dropped)
+	}
+	fence.end()
 }

@@ -104,7 +104,8 @@ func TestOthersLearnOfClearedTasksAndResets(t *testing.T) {
 	w1.Manage(TMF{Function: ClearTaskSet, LUN: lun0}, func(r TMFResponse) { answer <- r })
 	h.letGo(held, nil)
 	<-answer
-	wantSense(t, w2.tur(), scsi.UnitAttention, scsi.ASCCommandsCleared)
+	wantAborted(t, w2.wait(held), true)
+	wantGood(t, w2.tur())
 	wantGood(t, w1.tur())
 	wantGood(t, w3.tur())
 
@@ -225,7 +226,7 @@ func TestAbortsRaceExecution(t *testing.T) {
 		t.Errorf("%d commands execute after a reset", n)
 	}
 	nx.Detach()
-	if n := u.tasks.Load(); n != 0 {
+	if n := u.tasks.Load() + owner(u).tasks.Load(); n != 0 {
 		t.Errorf("%d tasks are left", n)
 	}
 }

@@ -22,18 +22,36 @@ type modes struct {
 	saved   [][]byte
 
 	// What the pages say, readable without the lock.
-	dsense, wce atomic.Bool
-	protect     func(bool) // sets software write protect
+	dsense, wce, tas atomic.Bool
+	protect          func(bool) // sets software write protect
 }
 
 // savedModes is the form in which pages are kept: code and subpage, then
-// parameters.
+// parameters; and savedFormat.
 type savedModes map[string][]byte
+
+// savedFormat is the key of what tells which programs kept the pages. Those that
+// kept none could not change TAS, and their 0 is nobody's choice.
+const savedFormat = "format"
+
+// page returns the page that d defines as it was kept.
+func (s savedModes) page(d *scsi.ModeDef) []byte {
+	p := s[modeKey(d)]
+	if d.Page != scsi.ModeControl || d.Subpage != 0 || s[savedFormat] != nil {
+		return p
+	}
+	c, err := scsi.ParseControl(p)
+	if err != nil { // there is none
+		return p
+	}
+	c.TAS = true
+	return c.Params()
+}
 
 func modeKey(d *scsi.ModeDef) string { return fmt.Sprintf("%02x/%02x", d.Page, d.Subpage) }
 
-// open defines the pages for u and loads what was saved.
-func (m *modes) open(u *Unit) error {
+// define defines the pages for u, with their defaults.
+func (m *modes) define(u *Unit) {
 	back := u.dev.Info().Caps.WriteBack
 	caching := scsi.ModeDef{
 		Page: scsi.ModeCaching, Default: scsi.Caching{WCE: back}.Params(),
@@ -42,17 +60,25 @@ func (m *modes) open(u *Unit) error {
 		Changeable: scsi.Caching{WCE: back}.Params(),
 	}
 	recovery := scsi.ErrorRecovery{AWRE: true, ARRE: true}.Params()
-	control := scsi.Control{QueueModifier: 1, BusyTimeout: 0xffff}.Params()
+	control := scsi.Control{QueueModifier: 1, TAS: true, BusyTimeout: 0xffff}.Params()
 	extension := scsi.ControlExt{IALUAE: true, MaxSense: scsi.MaxSense}.Params()
 	exceptions := scsi.InfoExceptions{DExcpt: true}.Params()
 	m.defs = []scsi.ModeDef{
 		{Page: scsi.ModeErrorRecovery, Default: recovery, Changeable: make([]byte, len(recovery))},
 		caching,
-		{Page: scsi.ModeControl, Default: control, Changeable: scsi.Control{DSense: true, SWP: true}.Params()},
+		{Page: scsi.ModeControl, Default: control, Changeable: scsi.Control{DSense: true, SWP: true, TAS: true}.Params()},
 		{Page: scsi.ModeControl, Subpage: scsi.ControlExtension, Default: extension, Changeable: make([]byte, len(extension))},
 		{Page: scsi.ModeInfoExceptions, Default: exceptions, Changeable: make([]byte, len(exceptions))},
 	}
 	m.protect = func(on bool) { u.setCondition(condProtected, on) }
+	for i := range m.defs {
+		m.saved = append(m.saved, m.defs[i].Default)
+	}
+	m.revert()
+}
+
+// load makes what was saved current.
+func (m *modes) load(u *Unit) error {
 	var kept savedModes
 	if b, err := u.store.Load(StateModePages); err != nil {
 		return err
@@ -61,12 +87,42 @@ func (m *modes) open(u *Unit) error {
 			return err
 		}
 	}
+	saved := make([][]byte, len(m.defs))
 	for i := range m.defs {
 		d := &m.defs[i]
-		m.saved = append(m.saved, d.Merge(kept[modeKey(d)]))
+		saved[i] = d.Merge(kept.page(d))
 	}
+	m.mu.Lock()
+	m.saved = saved
+	m.mu.Unlock()
 	m.revert()
 	return nil
+}
+
+// unsaved returns the pages that are current and not saved.
+func (m *modes) unsaved() savedModes {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := savedModes{}
+	for i := range m.defs {
+		if !bytes.Equal(m.current[i], m.saved[i]) {
+			p[modeKey(&m.defs[i])] = m.current[i]
+		}
+	}
+	return p
+}
+
+// adopt makes pages current.
+func (m *modes) adopt(pages savedModes) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.current = slices.Clone(m.current)
+	for i := range m.defs {
+		if p, ok := pages[modeKey(&m.defs[i])]; ok {
+			m.current[i] = m.defs[i].Merge(p)
+		}
+	}
+	m.apply()
 }
 
 // revert makes the saved pages current, as a reset does.
@@ -87,6 +143,7 @@ func (m *modes) apply() {
 		case d.Page == scsi.ModeControl && d.Subpage == 0:
 			c, _ := scsi.ParseControl(m.current[i])
 			m.dsense.Store(c.DSense)
+			m.tas.Store(c.TAS)
 			m.protect(c.SWP)
 		}
 	}
@@ -94,6 +151,10 @@ func (m *modes) apply() {
 
 // descriptorSense is D_SENSE of the control page.
 func (m *modes) descriptorSense() bool { return m.dsense.Load() }
+
+// taskAborted is TAS of the control page: what another nexus aborts ends with
+// TASK ABORTED, instead of not being answered.
+func (m *modes) taskAborted() bool { return m.tas.Load() }
 
 // writeCache is WCE of the caching page: where it is false, a write is stable
 // before it ends with GOOD.
@@ -163,7 +224,7 @@ func (m *modes) change(pages []scsi.SelectedPage, save bool, st UnitStore, kille
 		}
 	}
 	if save {
-		kept := savedModes{}
+		kept := savedModes{savedFormat: {1}}
 		for i := range m.defs {
 			kept[modeKey(&m.defs[i])] = keep[i]
 		}

@@ -18,8 +18,6 @@ type Nexus struct {
 
 	view   atomic.Pointer[view] // what it sees
 	closed bool                 // guarded by Target.mu
-	access atomic.Uint32        // AccessState of its target port
-	group  atomic.Uint32        // target port group of its target port
 	mu     sync.Mutex           // guards retired
 	gone   []*itl               // LUNs that went while tasks were left
 }
@@ -46,12 +44,16 @@ func (n *Nexus) ID() san.NexusID { return n.id }
 // Host returns the name of the host the nexus belongs to.
 func (n *Nexus) Host() string { return n.host }
 
-// state returns the asymmetric access state of the port the nexus goes to.
-func (n *Nexus) state() AccessState { return AccessState(n.access.Load()) }
+// Target returns the target that the nexus is attached to.
+func (n *Nexus) Target() *Target { return n.target }
+
+// Transport returns what carries the tasks of the nexus.
+func (n *Nexus) Transport() Transport { return n.tr }
 
 // Detach is nexus loss: the tasks of the nexus are aborted (TaskDone with
-// Aborted for each), and it returns when none of them can touch the medium and
-// TaskDone has been called for all.
+// Aborted for each), and it returns when none of them can touch the medium,
+// TaskDone has been called for all, and what ends with the nexus has ended, on
+// whatever gateway (see Relay.Part).
 // The transport calls neither Admit nor Manage any more. Detach again does
 // nothing.
 func (n *Nexus) Detach() {
@@ -76,9 +78,15 @@ func (n *Nexus) Detach() {
 			i.close(f)
 		}
 	})
-	for _, i := range v.all {
-		i.unit.nexusLost(i)
-	}
+	// The same goes for what it held: a host that was told that it is logged out
+	// tells others, and their commands may overtake the news on the way to the owner.
+	waitFence(func(f *fence) {
+		for _, i := range v.all {
+			if i.unit.part(i, f) {
+				i.unit.nexusLost(i, nil)
+			}
+		}
+	})
 
 	t.mu.Lock()
 	defer t.mu.Unlock()

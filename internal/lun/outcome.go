@@ -33,8 +33,12 @@ func (t *Task) setError(err error) {
 		t.setSense(&cc.Sense)
 		return
 	}
-	if errors.Is(err, errConflict) {
+	switch {
+	case errors.Is(err, errConflict):
 		t.Status = scsi.ReservationConflict
+		return
+	case errors.Is(err, errRight):
+		t.void()
 		return
 	}
 	c, e := block.Class(0), (*block.Error)(nil)
@@ -47,6 +51,9 @@ func (t *Task) setError(err error) {
 		return
 	case 0, block.Medium, block.Failed, block.Fenced:
 		t.unit.o.Logger.Error("command failed in the store", "volume", t.unit.vol.Name, "command", t.cmd.name, "err", err)
+	}
+	if c == block.Failed && t.unit.o.Failed != nil && t.unit.o.Failed(err) && t.cmd.op != scsi.OpCompareAndWrite {
+		c = block.Fenced // what it wrote it may write again; a comparison would meet it
 	}
 	s := senseOf(c, t.cmd.flags&changes != 0)
 	if c == block.Medium && e.Op != block.OpFlush && e.Op != 0 {

@@ -1,6 +1,8 @@
 package lun
 
 import (
+	"slices"
+
 	"sango/internal/san"
 	"sango/internal/scsi"
 	"sango/internal/scsi/alua"
@@ -25,6 +27,7 @@ type PortGroup struct {
 	ID        uint16
 	State     AccessState
 	Preferred bool
+	Asked     bool      // a host had it be in its state (SET TARGET PORT GROUPS)
 	Ports     []san.TPG // relative target port ids
 }
 
@@ -40,19 +43,65 @@ func inGroup(groups []PortGroup, port san.TPG) (PortGroup, bool) {
 	return PortGroup{}, false
 }
 
-// follow sets the state of the port that n goes to. Where groups are set and
-// hold no such port it is one that was withdrawn: unavailable.
-func (n *Nexus) follow(groups []PortGroup) {
+// SetPortGroups replaces the target port groups through which the unit is seen,
+// with their states: those of all gateways. The nexuses of this gateway follow;
+// they are told by AccessChanged alone.
+func (u *Unit) SetPortGroups(g []PortGroup) {
+	own := make([]PortGroup, len(g))
+	for i := range g {
+		own[i] = g[i]
+		own[i].Ports = slices.Clone(g[i].Ports)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.groups = own
+	for _, i := range u.peers {
+		if i.remote == nil {
+			i.follow(own)
+		}
+	}
+}
+
+// AccessChanged raises unit attention 2A/06 for the nexuses of this gateway, but
+// for those for which asked holds: who asked for a change by SET TARGET PORT
+// GROUPS is not told of it (SPC-4 §5.15.2.6).
+func (u *Unit) AccessChanged(asked func(san.NexusID) bool) {
+	u.notice(scsi.ASCAccessStateChanged, func(i *itl) bool { return asked == nil || !asked(i.nexus.id) })
+}
+
+// portGroups returns the target port groups as i sees them.
+func (i *itl) portGroups() []PortGroup {
+	u := i.unit
+	u.mu.Lock()
+	g := u.groups
+	u.mu.Unlock()
+	if len(g) > 0 {
+		return g // replaced, never changed
+	}
+	return i.nexus.target.ports()
+}
+
+// follow sets the state of the port that i goes through. Where groups are set
+// and hold no such port it is one that was withdrawn: unavailable. Call with the
+// lock of the unit.
+func (i *itl) follow(groups []PortGroup) {
 	g := PortGroup{ID: 1}
 	if len(groups) > 0 {
 		var ok bool
-		if g, ok = inGroup(groups, n.id.Target.TPG); !ok {
+		if g, ok = inGroup(groups, i.nexus.id.Target.TPG); !ok {
 			g = PortGroup{State: Unavailable}
 		}
 	}
-	n.group.Store(uint32(g.ID))
-	n.access.Store(uint32(g.State))
+	i.group.Store(uint32(g.ID))
+	i.access.Store(uint32(g.State))
 }
+
+// state returns the asymmetric access state of the port that i goes through.
+func (i *itl) state() AccessState { return AccessState(i.access.Load()) }
+
+// tells reports whether REQUEST SENSE has something to tell that is known on
+// the gateway of the nexus.
+func (i *itl) tells() bool { return i.attn.count.Load() > 0 || i.state() > ActiveNonOptimized }
 
 // blockedBy returns how a command with these flags ends at a port in state s,
 // nil if it goes on (SPC-4 §5.15.2.4).

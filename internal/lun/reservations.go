@@ -2,11 +2,12 @@ package lun
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"sango/internal/block"
+	"sango/internal/defect"
 	"sango/internal/reserve"
 	"sango/internal/san"
 	"sango/internal/scsi"
@@ -18,39 +19,94 @@ import (
 //
 // The data path looks at state alone. A change is stored before it is in force,
 // and in force before it is answered (DESIGN R5). When the store can't tell
-// whether it took a change, the unit is stopped (condUnread, BUSY for all that
-// reservations are asked about) until the record has been read again.
+// whether it took a change, the unit is stopped (condUnread) until the record has
+// been read again: all that reservations are asked about waits a while, and is
+// answered BUSY then.
 type reservations struct {
 	unit  *Unit
 	state atomic.Pointer[reserve.State]
+	// saving is what a RESERVE(6) or RELEASE(6) is about to make of state, and
+	// what is stored perhaps while the unit is stopped; nil: nothing.
+	saving atomic.Pointer[reserve.State]
+	doubt  atomic.Pointer[doubt]
 
 	// change makes changes one at a time; it is held while the store writes.
-	// Those that only end a RESERVE(6) go without it: see drop.
-	change  sync.Mutex
-	unread  bool           // guarded by change: state may not be what the store holds
-	closing chan struct{}  // closed by close
-	reading sync.WaitGroup // goroutines of reread
+	// Those that only end a RESERVE(6) go without it where nobody else serves the
+	// unit: see drop.
+	change sync.Mutex
+	unread chan struct{} // guarded by change: closed when state is what the store holds; nil: it is
+
+	waiters waiters
+
+	mu      sync.Mutex     // guards closing, and that reading grows
+	closing chan struct{}  // closed by close; nil: not open
+	reading sync.WaitGroup // goroutines that read or write the store
 }
 
-// openReservations loads the reservations of u. It may block.
-func openReservations(u *Unit) (*reservations, error) {
+func newReservations(u *Unit) *reservations {
+	r := &reservations{unit: u, waiters: waiters{most: settleTime}}
+	r.state.Store(&reserve.State{})
+	return r
+}
+
+// open loads the reservations. It may block.
+func (r *reservations) open() error {
+	u := r.unit
 	b, err := u.store.Load(StateReservations)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s, err := reserve.Decode(b)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r := &reservations{unit: u, closing: make(chan struct{})}
-	r.state.Store(s.PowerOn())
-	return r, nil
+	if !u.o.Shared {
+		s = s.PowerOn()
+	}
+	r.mu.Lock()
+	r.closing = make(chan struct{})
+	r.mu.Unlock()
+	r.change.Lock()
+	defer r.change.Unlock()
+	r.unread = nil
+	u.setCondition(condUnread, false)
+	r.saving.Store(nil)
+	r.doubt.Store(nil)
+	if holder, ok := s.Legacy(); ok {
+		r.doubt.Store(&doubt{holder: holder, login: s.Login()})
+	}
+	r.state.Store(s)
+	r.waiters.mu.Lock()
+	r.waiters.shut = false
+	r.waiters.mu.Unlock()
+	return nil
 }
 
-// close ends the background work, whose tasks have ended before.
+// close ends the background work, whose tasks have ended before, and forgets
+// the reservations. Close again does nothing.
 func (r *reservations) close() {
-	close(r.closing)
+	r.mu.Lock()
+	if r.closing != nil {
+		close(r.closing)
+		r.closing = nil
+	}
+	r.mu.Unlock()
 	r.reading.Wait()
+	r.unit.setCondition(condUnread, false) // nobody reads it here any more
+	r.state.Store(&reserve.State{})
+	r.saving.Store(nil)
+	r.doubt.Store(nil)
+}
+
+// background runs f, which ends when its argument is closed, unless that is so.
+func (r *reservations) background(f func(closing <-chan struct{})) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	closing := r.closing
+	if closing != nil {
+		r.reading.Go(func() { f(closing) })
+	}
+	return closing != nil
 }
 
 // conflicts is how each command meets the reservations, as it starts.
@@ -66,10 +122,24 @@ func (r *reservations) conflicts(t *Task) bool {
 	return s.Conflicts(n, accessOf(t))
 }
 
-// bars reports whether the reservations do not let t in. While the unit is
-// stopped they are not known: see gate.
-func (r *reservations) bars(t *Task) bool {
-	return r.unit.cond.Load()&condUnread == 0 && r.conflicts(t)
+// bars returns why the reservations do not let t in, nil if they do, or while
+// the unit is stopped: see gate.
+func (r *reservations) bars(t *Task) error {
+	if r.unit.cond.Load()&condUnread != 0 {
+		return nil
+	}
+	return r.stops(t)
+}
+
+// stops returns why the reservations in force do not let t in, nil if they do.
+func (r *reservations) stops(t *Task) error {
+	switch {
+	case !r.conflicts(t):
+		return nil
+	case r.doubtful():
+		return errUnsettled
+	}
+	return errConflict
 }
 
 // classes translates what the table of commands says. What decides by the CDB
@@ -119,28 +189,13 @@ func legacyStops(s *reserve.State, t *Task, n san.NexusID) bool {
 	return accessOf(t) != reserve.AccessNone
 }
 
-// nexusLost releases what n held by RESERVE(6). Its tasks have ended.
-func (r *reservations) nexusLost(n san.NexusID) {
-	r.drop(func(s *reserve.State) *reserve.State { return s.NexusLost(n) })
-}
-
-// reset releases what is held by RESERVE(6).
-func (r *reservations) reset() { r.drop((*reserve.State).Reset) }
-
-// drop ends a RESERVE(6) without waiting for changes under way: while there is
-// one, no change of persistent reservations goes past its first look.
-func (r *reservations) drop(step func(*reserve.State) *reserve.State) {
-	for {
-		s := r.state.Load()
-		next := step(s)
-		if next == s || r.state.CompareAndSwap(s, next) {
-			return
-		}
+func (r *reservations) save(s *reserve.State) error {
+	if defect.R5 {
+		go func() { _ = r.unit.store.Save(StateReservations, s.Encode()) }() // perhaps
+		return nil
 	}
+	return r.unit.store.Save(StateReservations, s.Encode())
 }
-
-// busy ends a command that has to wait until the record has been read again.
-func busy() error { return &block.Error{Class: block.Busy} }
 
 // request performs a PERSISTENT RESERVE OUT for t.
 func (r *reservations) request(t *Task, q *reserve.Request) error {
@@ -149,38 +204,48 @@ func (r *reservations) request(t *Task, q *reserve.Request) error {
 		r.change.Unlock()
 		return nil
 	}
-	if r.unread {
+	if r.unread != nil {
 		r.change.Unlock()
-		return busy()
+		return errUnsettled
 	}
 	s := r.state.Load()
 	next, out := s.Step(q)
 	if next == s {
 		r.change.Unlock()
+		if _, six := s.Legacy(); six && r.doubtful() {
+			return errUnsettled
+		}
 		return outcome(out)
 	}
-	if err := r.unit.store.Save(StateReservations, next.Encode()); err != nil {
-		r.stop(next, out)
-		r.change.Unlock()
-		r.unit.o.Logger.Error("reservation not known to be stored: the volume is stopped until its record is read again",
-			"volume", r.unit.vol.Name, "nexus", q.Nexus.Initiator, "err", err)
-		return scsi.Check(scsi.HardwareError, scsi.ASCInternalTargetFailure)
+	if err := r.save(next); err != nil {
+		return r.unsaved(t, next, out, err)
 	}
 	r.state.Store(next)
-	r.tell(out)
-	if len(out.Abort) == 0 {
-		r.change.Unlock()
-		return nil
-	}
-	// The answer waits until no task of those that were preempted can touch the
-	// medium. They are marked before the next change: so one that preempts and
+	// The answer waits until every nexus that this concerns is told, and no task
+	// of those that were preempted can touch the medium. They are marked before
+	// the next change: so one that preempts and
 	// aborts too is either done with that, and waits for older tasks only, or
 	// finds that it was aborted. Two never wait for each other.
 	f := newFence(func() { t.finish(nil) })
+	r.tell(out, f)
 	r.abort(out, f)
 	r.change.Unlock()
 	f.end()
 	return errPending
+}
+
+// unsaved ends t, whose change to next the store has not confirmed. It gives
+// change up.
+func (r *reservations) unsaved(t *Task, next *reserve.State, o reserve.Outcome, err error) error {
+	if r.unit.moved(err) {
+		r.change.Unlock()
+		return t.back()
+	}
+	r.stop(next, o)
+	r.change.Unlock()
+	r.unit.o.Logger.Error("reservation not known to be stored: the volume is stopped until its record is read again",
+		"volume", r.unit.vol.Name, "nexus", t.itl.nexus.id.Initiator, "err", err)
+	return scsi.Check(scsi.HardwareError, scsi.ASCInternalTargetFailure)
 }
 
 // outcome translates how a request ends that changes nothing.
@@ -194,29 +259,37 @@ func outcome(o reserve.Outcome) error {
 	return nil
 }
 
-// tell establishes the unit attentions of a change.
-func (r *reservations) tell(o reserve.Outcome) {
+// tell establishes the unit attentions of a change; f waits for those on other
+// gateways.
+func (r *reservations) tell(o reserve.Outcome, f *fence) {
 	for _, a := range o.Attentions {
-		r.unit.attention(a.ASC, func(i *itl) bool { return i.nexus.id == a.Nexus })
+		r.unit.attention(a.ASC, func(i *itl) bool { return i.nexus.id == a.Nexus }, f)
 	}
 }
 
-// abort aborts the tasks that a change says; f waits for those that execute.
+// abort aborts the tasks that a change says; f waits for those that execute,
+// and for other gateways to abort what has not come here.
 func (r *reservations) abort(o reserve.Outcome, f *fence) {
+	if len(o.Abort) == 0 {
+		return
+	}
 	gone := make(map[san.NexusID]bool, len(o.Abort))
 	for _, n := range o.Abort {
 		gone[n] = true
 	}
-	r.unit.abort(func(i *itl) bool { return gone[i.nexus.id] }, everyTask, f)
+	of := func(i *itl) bool { return gone[i.nexus.id] }
+	tas := r.unit.modes.taskAborted()
+	r.unit.abort(of, everyTask, func(*itl) bool { return tas }, f)
+	r.unit.tell(func(*itl) Event { return Event{Abort: true, TAS: tas} }, of, f)
 }
 
 // stop stops the unit after a change to next, with effects o, of which the
 // store can't say whether it happened. Call with change locked.
 func (r *reservations) stop(next *reserve.State, o reserve.Outcome) {
-	r.unread = true
+	r.unread = make(chan struct{})
+	r.saving.Store(next)
 	r.unit.setCondition(condUnread, true)
-	r.reading.Add(1)
-	go r.reread(next, o)
+	r.background(func(closing <-chan struct{}) { r.reread(closing, next, o) })
 }
 
 // Waits between attempts to read the record.
@@ -227,11 +300,10 @@ const (
 
 // reread reads the record until that succeeds, puts what it says in force and
 // lets the unit go on. If the change to next did happen, so do its effects.
-func (r *reservations) reread(next *reserve.State, o reserve.Outcome) {
-	defer r.reading.Done()
+func (r *reservations) reread(closing <-chan struct{}, next *reserve.State, o reserve.Outcome) {
 	for wait := time.Duration(0); ; wait = min(max(2*wait, rereadFirst), rereadMost) {
 		select {
-		case <-r.closing:
+		case <-closing:
 			return
 		case <-time.After(wait):
 		}
@@ -246,39 +318,43 @@ func (r *reservations) reread(next *reserve.State, o reserve.Outcome) {
 		}
 		r.state.Store(s)
 		if bytes.Equal(b, next.Encode()) {
-			r.tell(o)
-			waitFence(func(f *fence) { r.abort(o, f) })
+			waitFence(func(f *fence) {
+				r.tell(o, f)
+				r.abort(o, f)
+			})
 		}
 		break
 	}
 	r.change.Lock()
-	defer r.change.Unlock()
-	r.unread = false
+	r.saving.Store(nil)
+	close(r.unread)
+	r.unread = nil
 	r.unit.setCondition(condUnread, false)
+	r.change.Unlock()
+	r.settled()
 }
 
-// portsOf returns the ports of the target that t came through, its own first.
+// portsOf returns the ports of the target that t came through, its own first:
+// those of all gateways.
 func portsOf(t *Task) []san.TPG {
-	n := t.itl.nexus
-	ports := []san.TPG{n.id.Target.TPG}
+	u, own := t.unit, t.itl.nexus.id.Target
+	ports := []san.TPG{own.TPG}
 	add := func(p san.TPG) {
-		for _, old := range ports {
-			if old == p {
-				return
-			}
+		if !slices.Contains(ports, p) {
+			ports = append(ports, p)
 		}
-		ports = append(ports, p)
 	}
-	tg := n.target
-	tg.mu.Lock()
-	defer tg.mu.Unlock()
-	for _, g := range tg.groups {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, g := range u.groups {
 		for _, p := range g.Ports {
 			add(p)
 		}
 	}
-	for id := range tg.nexuses {
-		add(id.Target.TPG)
+	for _, i := range u.peers {
+		if port := i.nexus.id.Target; port.Name == own.Name {
+			add(port.TPG)
+		}
 	}
 	return ports
 }

@@ -52,7 +52,7 @@ func persistCommands() []command {
 func persistIn(t *Task) error {
 	u := t.unit
 	if u.cond.Load()&condUnread != 0 {
-		return busy()
+		return errUnsettled
 	}
 	c := scsi.ParsePersistReserveIn(&t.CDB)
 	s := u.guard.state.Load()

@@ -26,40 +26,77 @@ func reserve6(t *Task) error {
 	r, n := t.unit.guard, t.itl.nexus.id
 	r.change.Lock()
 	defer r.change.Unlock()
-	if r.unread {
-		return busy()
-	}
-	for !t.killed.Load() {
+	login := t.itl.login.Load()
+	for {
 		s := r.state.Load()
-		next, ok := s.Reserve6(n)
+		next, ok := s.Reserve6(n, login)
+		d := r.doubt.Load()
 		switch {
+		case r.unread != nil || d != nil && (d.lost || !ok || next != s):
+			return errUnsettled
 		case !ok:
 			return errConflict
 		case next == s:
-			return nil
-		case !r.state.CompareAndSwap(s, next): // a drop came between
-			continue
+			return t.believes(true)
 		}
 		// A reset or the loss of the nexus, which does not wait here, marks the
-		// task before it drops the reservation: one of the two sees the other.
+		// task before it looks at saving.
+		r.saving.Store(next)
 		if t.killed.Load() {
-			r.nexusLost(n)
+			r.saving.Store(nil)
+			return nil
 		}
-		return nil
+		if kept, err := r.keepSix(t, next); !kept {
+			return err
+		}
+		set := r.state.CompareAndSwap(s, next)
+		r.saving.Store(nil)
+		if !set { // a drop came between
+			continue
+		}
+		if !r.unit.o.Shared && t.killed.Load() {
+			r.nexusLost(n, nil)
+		}
+		return t.believes(true)
 	}
-	return nil
+}
+
+// keepSix stores what is to be in force after t, where the next owner is to
+// know it: nobody may see it before. Where it is not kept err is how t ends here;
+// nil: it goes to the next owner. Call with change locked.
+func (r *reservations) keepSix(t *Task, next *reserve.State) (kept bool, err error) {
+	if !r.unit.o.Shared {
+		return true, nil
+	}
+	switch err := r.save(next); {
+	case err == nil:
+		return true, nil
+	case r.unit.moved(err):
+		r.saving.Store(nil)
+		return false, t.back()
+	}
+	r.stop(next, reserve.Outcome{})
+	return false, scsi.Check(scsi.HardwareError, scsi.ASCInternalTargetFailure)
 }
 
 func release6(t *Task) error {
 	r, n := t.unit.guard, t.itl.nexus.id
 	r.change.Lock()
 	defer r.change.Unlock()
-	if r.unread {
-		return busy()
+	if r.unread != nil {
+		return errUnsettled
 	}
-	if _, ok := r.state.Load().Release6(n); !ok {
+	s := r.state.Load()
+	next, ok := s.Release6(n)
+	switch {
+	case !ok:
 		return errConflict
+	case next == s:
+		return t.believes(false)
 	}
-	r.drop(func(s *reserve.State) *reserve.State { return s.NexusLost(n) })
-	return nil
+	if kept, err := r.keepSix(t, next); !kept {
+		return err
+	}
+	r.state.CompareAndSwap(s, next) // else a drop came between, to the same effect
+	return t.believes(false)
 }

@@ -146,7 +146,7 @@ func TestEveryCommandUnderEveryReservation(t *testing.T) {
 	}
 	dev := &counting{dev: inner}
 	u := unitOver(t, v, dev, nil, UnitOptions{})
-	tg := NewTarget("iqn.2026-11.test:target", TargetOptions{SetGroups: func(*Nexus, []alua.Change) error { return nil }})
+	tg := NewTarget("iqn.2026-11.test:target", TargetOptions{SetGroups: func(*Nexus, *Unit, []alua.Change) error { return nil }})
 	tg.SetMap(map[san.LUN]MapEntry{0: {Unit: u}})
 	holder, registrant, stranger := attach(t, tg, nexusName(1), ""), attach(t, tg, nexusName(2), ""), attach(t, tg, nexusName(3), "")
 
@@ -179,7 +179,7 @@ func TestEveryCommandUnderEveryReservation(t *testing.T) {
 		cdb := ruleCDB(r, c)
 		task := w.newTask(cdb)
 		task.itl, task.cmd = w.view.Load().at(0), c
-		if got := u.guard.conflicts(task); got != stopped {
+		if got := owner(u).guard.conflicts(task); got != stopped {
 			t.Errorf("%s, % x %s: stopped %v, want %v", what, cdb, r.name, got, stopped)
 		}
 		if !stopped {
@@ -249,10 +249,7 @@ func TestPreemptAndAbortWaits(t *testing.T) {
 	give(preempt, list)
 	preempt.Ready()
 
-	a.wait(waiting)
-	if !waiting.Aborted {
-		t.Error("the task that had not started was not aborted")
-	}
+	wantAborted(t, a.wait(waiting), true)
 	// The reservation is b's already, but the answer waits for the task that can
 	// still touch the medium.
 	if r := c.reservation(); r == nil || r.Key != 2 {
@@ -263,9 +260,10 @@ func TestPreemptAndAbortWaits(t *testing.T) {
 	}
 	h.letGo(running, nil)
 	wantGood(t, b.wait(preempt))
-	if !a.isDone(running) || !running.Aborted {
-		t.Error("the preempted task was not aborted before the answer")
+	if !a.isDone(running) {
+		t.Fatal("the preempted task was not aborted before the answer")
 	}
+	wantAborted(t, running, true)
 	wantConflict(t, a.run(a.hold(0, 1)))
 	h.letGo(spared, nil)
 	h.letGo(own, nil)

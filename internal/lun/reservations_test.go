@@ -223,7 +223,7 @@ func TestPersistentReserveOutRefusals(t *testing.T) {
 
 func TestAllTargetPortsAndMove(t *testing.T) {
 	tg := oneUnit(testUnit(t, nil, nil))
-	tg.SetPortGroups([]PortGroup{{ID: 1, Ports: []san.TPG{1, 2}}})
+	regroup(tg, []PortGroup{{ID: 1, Ports: []san.TPG{1, 2}}})
 	second := nexusName(1)
 	second.Target.TPG = 2
 	a, a2, b := attach(t, tg, nexusName(1), ""), attach(t, tg, second, ""), attach(t, tg, nexusName(2), "")
@@ -350,7 +350,7 @@ func TestUnknownOutcomeStopsTheVolume(t *testing.T) {
 		st.doubtful, st.gate = false, nil
 		st.mu.Unlock()
 		open()
-		u.guard.reading.Wait()
+		owner(u).guard.reading.Wait()
 
 		r := b.reservation()
 		switch {
@@ -384,7 +384,7 @@ func TestCloseWhileTheRecordIsNotKnown(t *testing.T) {
 // A reservation that is in force all the time stops others in the moment, too, in
 // which its record has been read again.
 func TestReservationWhileTheRecordIsRead(t *testing.T) {
-	u := testUnit(t, nil, nil)
+	u := localUnit(t, testVolume(), memDevice(t, testVolume()), nil, UnitOptions{})
 	tg := oneUnit(u)
 	a, b := attach(t, tg, nexusName(1), ""), attach(t, tg, nexusName(2), "")
 	a.mustPersist(pr.Register, 0, pr.Out{ActionKey: 7})

@@ -43,7 +43,7 @@ func TestUnmapDoesNotWaitForSanitize(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("SetMap waits for the operation")
 	}
-	if u.cond.Load()&condSanitizing == 0 {
+	if owner(u).cond.Load()&condSanitizing == 0 {
 		t.Error("the operation ended with the LUN")
 	}
 }

@@ -89,7 +89,10 @@ func (t *Task) sanitize(r sanitizeRecord) error {
 	if q.Immediate {
 		waiter = nil
 	}
-	if err := u.sanitizer.begin(r, waiter); err != nil {
+	switch err := u.sanitizer.begin(r, waiter); {
+	case err != nil && u.moved(err):
+		return t.back()
+	case err != nil:
 		return err
 	}
 	if q.Immediate {

@@ -2,11 +2,13 @@ package lun
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
 	"sango/internal/block"
 	"sango/internal/bufpool"
+	"sango/internal/san"
 	"sango/internal/scsi"
 )
 
@@ -36,42 +38,50 @@ const checkpoint = 8 << 30
 // sanitizer runs the sanitize operation of a unit: one goroutine, which it
 // waits for when it is closed.
 type sanitizer struct {
-	u    *Unit
-	stop chan struct{}
-	wg   sync.WaitGroup
+	u  *Unit
+	wg sync.WaitGroup
 
 	mu     sync.Mutex // guards the fields below
+	stop   chan struct{}
+	epoch  san.Epoch
 	rec    *sanitizeRecord
 	waiter *Task // the command that waits for the end
-	closed bool
+	open   bool
+	halted error // how the waiting command ends when the operation was stopped
 }
 
-// open takes up an operation that a restart interrupted.
-func (s *sanitizer) open(u *Unit) error {
-	s.u, s.stop = u, make(chan struct{})
+// resume takes up an operation that was interrupted: by a restart, or by a
+// change of the owner to epoch e.
+func (s *sanitizer) resume(e san.Epoch) error {
+	u := s.u
 	b, err := u.store.Load(StateSanitize)
-	if err != nil || b == nil {
+	if err != nil {
 		return err
 	}
-	r := &sanitizeRecord{}
-	if err := json.Unmarshal(b, r); err != nil {
-		return err
+	var r *sanitizeRecord
+	if b != nil {
+		r = &sanitizeRecord{}
+		if err := json.Unmarshal(b, r); err != nil {
+			return err
+		}
 	}
-	s.rec = r
-	if r.Failed {
-		u.setCondition(condSanitizeFailed, true)
-		return nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stop, s.epoch, s.rec, s.open = make(chan struct{}), e, r, true
+	u.setCondition(condSanitizing, r != nil && !r.Failed)
+	u.setCondition(condSanitizeFailed, r != nil && r.Failed)
+	if r != nil && !r.Failed {
+		s.wg.Go(s.work)
 	}
-	u.setCondition(condSanitizing, true)
-	s.wg.Go(s.work)
 	return nil
 }
 
-// close stops the operation; the next open takes it up.
-func (s *sanitizer) close() {
+// halt stops the operation; the next one to serve takes it up. The command that
+// waits for it ends with err.
+func (s *sanitizer) halt(err error) {
 	s.mu.Lock()
-	if !s.closed {
-		s.closed = true
+	if s.open {
+		s.open, s.halted = false, err
 		close(s.stop)
 	}
 	s.mu.Unlock()
@@ -89,6 +99,39 @@ func (s *sanitizer) save(r *sanitizeRecord) error {
 	return s.u.store.Save(StateSanitize, b)
 }
 
+// insist is save for what has to be known: where the store can't tell whether it
+// was made, or can't be asked, it is saved again until it is there, or stop is
+// closed.
+func (s *sanitizer) insist(r *sanitizeRecord, stop <-chan struct{}) error {
+	wait, told := pacer{rate: 1000}, false
+	for {
+		err := s.saveOver(r)
+		if err == nil || s.u.moved(err) || !errors.Is(err, san.ErrUnknown) && !errors.Is(err, san.ErrUnavailable) {
+			return err
+		}
+		if !told {
+			told = true
+			s.u.o.Logger.Warn("a sanitize operation waits until it can be noted how far it is", "volume", s.u.vol.Name, "err", err)
+		}
+		s.reap()
+		if !wait.pace(200, stop) { // again every 200 ms
+			return &block.Error{Class: block.Closed}
+		}
+	}
+}
+
+// saveOver is save, also where a former one of unknown outcome is made only now.
+func (s *sanitizer) saveOver(r *sanitizeRecord) error {
+	err := s.save(r)
+	if !errors.Is(err, san.ErrRefused) {
+		return err
+	}
+	if _, lerr := s.u.store.Load(StateSanitize); lerr != nil {
+		return err
+	}
+	return s.save(r)
+}
+
 // begin starts operation r for waiter, unless that is nil. It is called by a
 // command that locks the whole medium; the lock is given up here, when the
 // condition of the unit keeps others away instead.
@@ -98,14 +141,17 @@ func (s *sanitizer) begin(r sanitizeRecord, waiter *Task) error {
 	defer s.mu.Unlock()
 	c := u.cond.Load()
 	switch {
-	case s.closed:
-		return scsi.Check(scsi.NotReady, scsi.ASCNotReady)
+	case !s.open:
+		return s.halted
 	case c&condSanitizing != 0:
 		return u.unsanitized(c)
 	case s.rec != nil && !s.rec.AUSE && r.AUSE:
 		return scsi.InvalidField(1, 5) // restricted once, restricted until it is done (SBC-3 §4.11.3)
 	}
-	if err := s.save(&r); err != nil {
+	if err := s.saveOver(&r); err != nil {
+		if u.moved(err) {
+			return err
+		}
 		s.undo(r)
 		return fmt.Errorf("noting the sanitize operation: %w", err)
 	}
@@ -127,7 +173,7 @@ func (s *sanitizer) begin(r sanitizeRecord, waiter *Task) error {
 // failed, so that nothing is written. Call with the lock.
 func (s *sanitizer) undo(r sanitizeRecord) {
 	u := s.u
-	err := s.save(s.rec)
+	err := s.saveOver(s.rec)
 	if err == nil {
 		return
 	}
@@ -164,17 +210,34 @@ func (s *sanitizer) exit() error {
 func (s *sanitizer) work() {
 	u := s.u
 	s.mu.Lock()
-	r := *s.rec
+	o := operation{s: s, rec: *s.rec, epoch: s.epoch, stop: s.stop}
 	s.mu.Unlock()
-	done, err := s.passes(&r)
-	if !done && (err == nil || stopped(err)) {
-		s.release(scsi.Check(scsi.NotReady, scsi.ASCNotReady))
-		return // goes on after the next open
-	}
-	if err == nil {
+	r := &o.rec
+	done, err := o.passes()
+	if err == nil && done {
 		// Until this is kept a restart would sanitize again, so nothing may be
 		// written before.
-		err = s.save(nil)
+		err = s.insist(nil, o.stop)
+	}
+	if err != nil && !stopped(err) && !u.moved(err) {
+		r.Failed = true
+		if serr := s.insist(r, o.stop); serr != nil {
+			u.o.Logger.Error("the failure of a sanitize operation could not be noted", "volume", u.vol.Name, "err", serr)
+		}
+	}
+	if err == nil && !done || err != nil && !r.Failed {
+		s.mu.Lock()
+		how := s.halted
+		s.mu.Unlock()
+		switch {
+		case how != nil:
+		case u.moved(err):
+			how = moving()
+		default: // the device was taken away
+			how = scsi.Check(scsi.NotReady, scsi.ASCNotReady)
+		}
+		s.release(how)
+		return // goes on where the volume is served next
 	}
 	s.mu.Lock()
 	if err == nil {
@@ -182,11 +245,7 @@ func (s *sanitizer) work() {
 		u.setCondition(condSanitizing, false)
 		u.o.Logger.Info("sanitize complete", "volume", u.vol.Name)
 	} else {
-		r.Failed = true
-		s.rec = &r
-		if serr := s.save(&r); serr != nil {
-			u.o.Logger.Error("the failure of a sanitize operation could not be noted", "volume", u.vol.Name, "err", serr)
-		}
+		s.rec = r
 		u.setCondition(condSanitizeFailed, true)
 		u.setCondition(condSanitizing, false)
 		u.o.Logger.Error("sanitize failed", "volume", u.vol.Name, "err", err)
@@ -210,36 +269,50 @@ func (s *sanitizer) release(err error) {
 	}
 }
 
-// passes does what is left of r. It reports whether all is done and stable;
+// operation is a sanitize operation under way.
+type operation struct {
+	s     *sanitizer
+	rec   sanitizeRecord
+	epoch san.Epoch
+	stop  <-chan struct{}
+}
+
+// passes does what is left of it. It reports whether all is done and stable;
 // without an error it was stopped.
-func (s *sanitizer) passes(r *sanitizeRecord) (done bool, err error) {
+func (o *operation) passes() (done bool, err error) {
+	r := &o.rec
 	for r.Pass < r.Passes {
-		if done, err = s.pass(r); !done || err != nil {
+		if done, err = o.pass(); !done || err != nil {
 			return false, err
 		}
 		r.Pass, r.Off = r.Pass+1, 0
-		if err := s.note(r); err != nil {
+		if err := o.note(); err != nil {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-// note makes what was written stable, then notes how far r has got.
-func (s *sanitizer) note(r *sanitizeRecord) error {
-	if err := s.do(block.OpFlush, 0, 0, nil); err != nil {
+// note makes what was written stable, then notes how far the operation has got.
+func (o *operation) note() error {
+	if err := o.do(block.OpFlush, 0, 0, nil); err != nil {
 		return err
 	}
-	return s.save(r)
+	return o.s.insist(&o.rec, o.stop)
 }
 
-func (s *sanitizer) do(op block.Op, off, n int64, bufs [][]byte) error {
-	t := Task{Epoch: s.u.o.Epoch, unit: s.u}
-	return t.do(op, 0, off, n, bufs)
+func (o *operation) do(op block.Op, off, n int64, bufs [][]byte) error {
+	u := o.s.u
+	for wait := (pacer{rate: 1000}); !u.mayServe(); {
+		if !wait.pace(100, o.stop) { // look again every 100 ms
+			return &block.Error{Class: block.Fenced}
+		}
+	}
+	return block.DoAt(u.dev, o.epoch, op, 0, off, n, bufs...)
 }
 
-func (s *sanitizer) pass(r *sanitizeRecord) (done bool, err error) {
-	u := s.u
+func (o *operation) pass() (done bool, err error) {
+	r, u := &o.rec, o.s.u
 	bs, _ := u.geometry()
 	p := pacer{rate: u.o.Background}
 	op, step := block.OpDiscard, int64(stretch)
@@ -257,23 +330,23 @@ func (s *sanitizer) pass(r *sanitizeRecord) (done bool, err error) {
 		if r.Off >= size {
 			return true, nil
 		}
-		s.reap()
+		o.s.reap()
 		n := min(step, size-r.Off)
 		if bufs != nil {
 			bufs[0] = bufs[0][:n]
-			if !p.pace(n, s.stop) {
+			if !p.pace(n, o.stop) {
 				return false, nil
 			}
-		} else if !p.pace(0, s.stop) {
+		} else if !p.pace(0, o.stop) {
 			return false, nil
 		}
-		if err := s.do(op, r.Off, n, bufs); err != nil {
+		if err := o.do(op, r.Off, n, bufs); err != nil {
 			return false, err
 		}
 		r.Off += n
 		u.progress.Store(r.progress(size))
 		if r.Off-kept >= checkpoint {
-			if err := s.note(r); err != nil {
+			if err := o.note(); err != nil {
 				return false, err
 			}
 			kept = r.Off

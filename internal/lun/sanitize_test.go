@@ -5,11 +5,13 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"sango/internal/block"
 	"sango/internal/block/layer/delay"
 	"sango/internal/block/layer/fault"
 	"sango/internal/block/mem"
+	"sango/internal/san"
 	"sango/internal/scsi"
 )
 
@@ -35,7 +37,7 @@ func sanitizeeOver(t *testing.T, m *mem.Device, st *memStore) *sanitizee {
 	d := delay.New(f, delay.Options{})
 	v := testVolume()
 	v.Size = m.Info().Size
-	u, err := NewUnit(v, block.Check(keep{d}, t), st, UnitOptions{Background: 1 << 40})
+	u, err := newUnit(v, block.Check(keep{d}, t), st, UnitOptions{Background: 1 << 40})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +192,7 @@ func TestSanitizeGoesOnAfterAbort(t *testing.T) {
 		t.Errorf("status %v", task.Status)
 	}
 	s.settle()
-	s.u.sanitizer.wg.Wait()
+	owner(s.u).sanitizer.wg.Wait()
 	s.holds(s.blocks-1, bytes.Repeat([]byte{7}, 512))
 	if err := s.u.Close(); err != nil {
 		t.Error(err)
@@ -204,7 +206,7 @@ func TestSanitizeSurvivesRestart(t *testing.T) {
 	<-s.delay.Arrived()
 	closed := make(chan error)
 	go func() { closed <- s.u.Close() }()
-	<-s.u.sanitizer.stop
+	<-owner(s.u).sanitizer.stop
 	s.delay.Release()
 	if err := <-closed; err != nil {
 		t.Fatal(err)
@@ -213,7 +215,7 @@ func TestSanitizeSurvivesRestart(t *testing.T) {
 		t.Fatal("the operation was forgotten")
 	}
 	s = sanitizeeOver(t, s.mem, s.st)
-	s.u.sanitizer.wg.Wait()
+	owner(s.u).sanitizer.wg.Wait()
 	s.holds(0, bytes.Repeat([]byte{7}, 512))
 	s.holds(s.blocks-1, bytes.Repeat([]byte{7}, 512))
 	if err := s.u.Close(); err != nil {
@@ -328,5 +330,92 @@ func TestSanitizeThatWasNotNoted(t *testing.T) {
 		if b, _ := st.Load(StateSanitize); b != nil {
 			t.Errorf("%d failures: a restart would do %s", fails, b)
 		}
+	}
+}
+
+// unsure is a store that does not know, every other time, whether it has kept what
+// it is given; in between it can't be asked.
+type unsure struct {
+	*memStore
+	saves atomic.Int32
+}
+
+func (s *unsure) Save(name string, b []byte) error {
+	switch n := s.saves.Add(1); {
+	case n == 1 || n%3 == 0: // the start, and each third
+		return s.memStore.Save(name, b)
+	case n%3 == 1:
+		return san.Errorf(san.ErrUnavailable, "no leader")
+	}
+	if err := s.memStore.Save(name, b); err != nil {
+		return err
+	}
+	return san.Errorf(san.ErrUnknown, "connection lost")
+}
+
+// An operation does not fail because the store can't tell for a while how far it
+// is: it asks again.
+func TestSanitizeInsists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &unsure{memStore: newStore()}
+		v := testVolume()
+		v.Size = 1 << 20
+		u := localUnit(t, v, memDevice(t, v), st, UnitOptions{Logger: silent})
+		w := attach(t, oneUnit(u), nexusName(1), "")
+		list := (&scsi.Overwrite{Count: 3, Pattern: []byte{7}}).Append(nil)
+		wantGood(t, w.run(w.out(len(list), 0x48, 1, 0, 0, 0, 0, 0, 0, byte(len(list)), 0), list...))
+		wantGood(t, w.tur())
+		if b, _ := st.Load(StateSanitize); b != nil {
+			t.Errorf("a restart would do %s", b)
+		}
+	})
+}
+
+// late is a store that makes a change after it has said that it does not know of
+// it: with the next one, which is refused then.
+type late struct {
+	*memStore
+	saves int
+	first []byte
+	now   bool
+}
+
+func (s *late) Save(name string, b []byte) error {
+	switch s.saves++; s.saves {
+	case 1:
+		s.first = b
+		return san.Errorf(san.ErrUnknown, "connection lost")
+	case 2:
+		s.now = true
+		if err := s.memStore.Save(name, s.first); err != nil {
+			return err
+		}
+		fallthrough
+	default:
+		if s.now {
+			return san.Errorf(san.ErrRefused, "changed by somebody else: load it again")
+		}
+	}
+	return s.memStore.Save(name, b)
+}
+
+func (s *late) Load(name string) ([]byte, error) {
+	s.now = false
+	return s.memStore.Load(name)
+}
+
+// The note of an operation that was refused is taken away, also where it is made
+// only then.
+func TestSanitizeNotedLate(t *testing.T) {
+	st := &late{memStore: newStore()}
+	v := testVolume()
+	v.Size = 1 << 20
+	u := localUnit(t, v, memDevice(t, v), st, UnitOptions{Logger: silent})
+	w := attach(t, oneUnit(u), nexusName(1), "")
+	list := (&scsi.Overwrite{Count: 1, Pattern: []byte{7}}).Append(nil)
+	wantSense(t, w.run(w.out(len(list), 0x48, 1, 0, 0, 0, 0, 0, 0, byte(len(list)), 0), list...), scsi.HardwareError, scsi.ASCInternalTargetFailure)
+	wantGood(t, w.tur())
+	if b, _ := st.memStore.Load(StateSanitize); b != nil {
+		t.Errorf("a restart would do %s", b)
 	}
 }

@@ -29,10 +29,10 @@ func cacheCommands() []command {
 		case i < 2:
 			c.flags, c.access = fast, accessWrite
 			c.parse = func(t *Task) error { _, err := t.toEnd(lockNone); return err }
-			c.run = func(t *Task) error { return t.start(block.OpFlush, 0, 0, 0, nil) }
+			c.run, c.done = synchronize, synchronized
 		case i < 4:
 			c.access = accessRead
-			c.parse = func(t *Task) error { _, err := t.toEnd(lockRead); return err }
+			c.parse = func(t *Task) error { _, err := t.toEnd(lockShared); return err }
 			c.run = preFetch
 		default:
 			c.flags, c.access = inPlace, accessRead

@@ -1,6 +1,7 @@
 package lun
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"sango/internal/block"
@@ -46,6 +47,32 @@ func TestStoreErrors(t *testing.T) {
 			}
 			wantSense(t, d.cmd(scsi.OpWriteSame16, at(9, 2), 0, data[:d.bs]), c.wkey, c.write)
 		})
+	}
+}
+
+// Where a device that serves nothing any more is opened again, hosts are to ask
+// again; not for a comparison, which may have been written.
+func TestFailedStoreReopens(t *testing.T) {
+	for _, reopens := range []bool{false, true} {
+		var why atomic.Pointer[error]
+		d := newDiskOf(t, mem.Options{}, UnitOptions{Failed: func(err error) bool {
+			why.Store(&err)
+			return reopens
+		}})
+		d.fault.Arm(fault.Rule{Class: block.Failed})
+		asc := scsi.ASCManualIntervention
+		if reopens {
+			asc = scsi.ASCAccessTransition
+		}
+		for _, task := range []*Task{
+			d.cmd(scsi.OpRead10, at(0, 1), d.bs, nil), d.cmd(scsi.OpWrite10, at(0, 1), 0, d.fill(1, 1)), d.cmd(scsi.OpSynchronizeCache10, at(0, 0), 0, nil),
+		} {
+			wantSense(t, task, scsi.NotReady, asc)
+		}
+		if err := why.Load(); err == nil || block.ClassOf(*err) != block.Failed {
+			t.Errorf("it was told %v", err)
+		}
+		wantSense(t, d.cmd(scsi.OpCompareAndWrite, at(0, 1), 0, append(d.fill(1, 1), d.fill(1, 1)...)), scsi.NotReady, scsi.ASCManualIntervention)
 	}
 }
 
@@ -156,7 +183,7 @@ func TestStability(t *testing.T) {
 	count("WCE = 1", 1, 0, plain, scsi.OpWriteAndVerify10)
 	count("read", 0, 0, plain, scsi.OpRead10)
 	count("read, FUA", 0, 1, forced, scsi.OpRead10)
-	u.modes.wce.Store(false)
+	owner(u).modes.wce.Store(false)
 	count("WCE = 0", 1, 0, plain, append(cached, scsi.OpWriteSame16)...)
 }
 

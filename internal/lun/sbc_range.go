@@ -124,8 +124,10 @@ func (t *Task) halted() (bool, error) {
 	switch {
 	case t.killed.Load():
 		return true, nil
-	case t.itl.retired.Load():
+	case t.itl.retired.Load() || t.hastened.Load():
 		return true, scsi.Check(scsi.IllegalRequest, scsi.ASCLUNotSupported)
+	case t.unit.cond.Load()&condMoving != 0 && t.cmd.flags&atFront == 0:
+		return true, moving()
 	}
 	return false, nil
 }

@@ -28,6 +28,11 @@ const diskSize = 64 << 20 // bytes
 
 func newDisk(t *testing.T, o mem.Options) *disk {
 	t.Helper()
+	return newDiskOf(t, o, UnitOptions{})
+}
+
+func newDiskOf(t *testing.T, o mem.Options, unit UnitOptions) *disk {
+	t.Helper()
 	if o.Size == 0 {
 		o.Size = diskSize
 	}
@@ -39,7 +44,7 @@ func newDisk(t *testing.T, o mem.Options) *disk {
 	v := testVolume()
 	in := m.Info()
 	v.Size, v.BlockSize, v.PhysicalBlock, v.ReadOnly = in.Size, in.BlockSize, in.PhysicalBlock, in.Caps.ReadOnly
-	u := unitOver(t, v, block.Check(f, t), nil, UnitOptions{})
+	u := unitOver(t, v, block.Check(f, t), nil, unit)
 	return &disk{
 		wire: attach(t, oneUnit(u), nexusName(1), ""), t: t, u: u, mem: m, fault: f,
 		bs: in.BlockSize, blocks: uint64(in.Size) / uint64(in.BlockSize),

@@ -28,27 +28,32 @@ func parseUnmap(t *Task) error {
 	return nil
 }
 
-// gatherUnmap locks what lies between the first and the last block that is
-// named. A list with a mistake locks nothing: unmap refuses it.
+// gatherUnmap locks what is named. A list with a mistake locks nothing: unmap
+// refuses it.
 func gatherUnmap(t *Task) {
 	list, cc := t.unmapList()
 	if cc != nil {
 		return
 	}
 	bs, _ := t.unit.geometry()
-	var lo, hi uint64
+	parts := make([]extent, 0, list.Len())
 	for i := range list.Len() {
-		r := list.At(i)
-		if r.Blocks == 0 {
-			continue
-		}
-		if end := uint64(r.LBA) + uint64(r.Blocks); hi == 0 {
-			lo, hi = uint64(r.LBA), end
-		} else {
-			lo, hi = min(lo, uint64(r.LBA)), max(hi, end)
+		if r := list.At(i); r.Blocks > 0 {
+			off := int64(r.LBA) * bs
+			parts = append(parts, extent{off, off + int64(r.Blocks)*bs})
 		}
 	}
-	t.span(lockWrite, int64(lo)*bs, int64(hi-lo)*bs)
+	if len(parts) == 0 {
+		return
+	}
+	all := parts[0]
+	for _, p := range parts {
+		all = extent{min(all.off, p.off), max(all.end, p.end)}
+	}
+	t.span(lockWrite, all.off, all.end-all.off)
+	if len(parts) > 1 {
+		t.parts = parts
+	}
 }
 
 // unmapList reads the parameter list and checks all of it, so that a mistake

@@ -32,12 +32,13 @@ func verifyCommands() []command {
 }
 
 func parseVerify(t *Task) error {
-	limit := uint64(noLimit) // nothing is transferred but with BYTCHK = 01b
+	// Nothing is transferred but with BYTCHK = 01b; without, it may go on for long.
+	mode, limit := lockShared, uint64(noLimit)
 	by := scsi.ParseBlocks(&t.CDB).ByteCheck
 	if by == scsi.VerifyBlocks {
-		limit = uint64(t.unit.maxTransferBlocks())
+		mode, limit = lockRead, uint64(t.unit.maxTransferBlocks())
 	}
-	b, err := t.blocksOf(lockRead, limit)
+	b, err := t.blocksOf(mode, limit)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package lun
 
-import "sango/internal/scsi"
+import (
+	"sango/internal/block"
+	"sango/internal/scsi"
+)
 
 // MaxFenceInstances bounds the instances that one FENCE command names.
 const MaxFenceInstances = 256
@@ -57,7 +60,10 @@ func fenceSessions(t *Task) error {
 	started := fencer.Fence(l, t.stopped(), func(ended bool) {
 		var err error
 		if !ended {
-			_, err = t.halted()
+			var stopped bool
+			if stopped, err = t.halted(); !stopped {
+				err = busy()
+			}
 		}
 		t.finish(err)
 	})
@@ -66,3 +72,6 @@ func fenceSessions(t *Task) error {
 	}
 	return errPending
 }
+
+// busy ends a command that the host is to send again.
+func busy() error { return &block.Error{Class: block.Busy} }

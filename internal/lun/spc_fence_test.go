@@ -107,6 +107,17 @@ func TestFenceThatIsWrong(t *testing.T) {
 	wantSense(t, w.fence(0, good), scsi.IllegalRequest, scsi.ASCCommandSequence)
 }
 
+// A fence of which the transport can't say that it was made, and that nobody
+// stopped, is not answered with GOOD.
+func TestFenceThatCannotBeMade(t *testing.T) {
+	_, w := fencing(t, nil)
+	w.fencing = func(_ scsi.FenceList, _ <-chan struct{}, done func(bool)) bool {
+		done(false)
+		return true
+	}
+	wantBusy(t, w.fence(0, instances(scsi.FenceEntry{Run: 3, Login: 4})))
+}
+
 func TestTooManyFences(t *testing.T) {
 	_, w := fencing(t, nil)
 	w.fencing = func(scsi.FenceList, <-chan struct{}, func(bool)) bool { return false }
@@ -229,8 +240,8 @@ func TestFenceEndsWithItsTask(t *testing.T) {
 
 func TestFenceLeavesUnitAttentions(t *testing.T) {
 	tg, w := fencing(t, nil)
-	tg.SetPortGroups([]PortGroup{{ID: 1, Ports: []san.TPG{1}}})
-	tg.SetPortGroups([]PortGroup{{ID: 1, Preferred: true, Ports: []san.TPG{1}}})
+	regroup(tg, []PortGroup{{ID: 1, Ports: []san.TPG{1}}})
+	regroup(tg, []PortGroup{{ID: 1, Preferred: true, Ports: []san.TPG{1}}})
 	wantGood(t, w.fence(0, instances(scsi.FenceEntry{})))
 	wantSense(t, w.tur(), scsi.UnitAttention, scsi.ASCAccessStateChanged)
 }
@@ -240,7 +251,7 @@ func TestFenceIsServedInEveryState(t *testing.T) {
 	tg, w := fencing(t, func(v *san.Volume, _ *UnitOptions) { v.Removable, v.ReadOnly = true, true })
 	wantGood(t, w.run(w.newTask([]byte{0x1b, 0, 0, 0, 2, 0}))) // ejected
 	for _, s := range []AccessState{ActiveOptimized, ActiveNonOptimized, Standby, Unavailable, Transitioning} {
-		tg.SetPortGroups([]PortGroup{{ID: 1, State: s, Ports: []san.TPG{1}}})
+		regroup(tg, []PortGroup{{ID: 1, State: s, Ports: []san.TPG{1}}})
 		w.settle()
 		wantGood(t, w.fence(0, instances(scsi.FenceEntry{})))
 		wantGood(t, w.inquiry(1, 0xc0))

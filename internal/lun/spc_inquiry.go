@@ -20,7 +20,7 @@ func inquiryCommands() []command {
 		op: scsi.OpInquiry, name: "INQUIRY",
 		usage:   "\x12\x01\xff\xff\xff\x00",
 		nominal: quick, recommended: medium,
-		flags: inPlace | keepsAttention | notReady | sanitizing | anyState | standby, access: accessAny,
+		flags: inPlace | keepsAttention | notReady | sanitizing | anyState | standby | atFront, access: accessAny,
 		run: inquire,
 	}}
 }
@@ -132,7 +132,7 @@ func (i *itl) designators() []scsi.Designator {
 		scsi.T10Designator(vendor, v.ID.String()),
 		scsi.NameDesignator(scsi.OfUnit, unitName(v)),
 		scsi.RelativePortDesignator(uint16(port.TPG)),
-		scsi.PortGroupDesignator(uint16(n.group.Load())),
+		scsi.PortGroupDesignator(uint16(i.group.Load())),
 		scsi.NameDesignator(scsi.OfPort, port.String()),
 		scsi.NameDesignator(scsi.OfDevice, n.target.name),
 	}

@@ -8,7 +8,7 @@ func lunsCommands() []command {
 		op: scsi.OpReportLUNs, name: "REPORT LUNS",
 		usage:   "\xa0\x00\xff\x00\x00\x00\xff\xff\xff\xff\x00\x00",
 		nominal: quick, recommended: medium,
-		flags: inPlace | keepsAttention | notReady | sanitizing | anyState | standby, access: accessAny,
+		flags: inPlace | keepsAttention | notReady | sanitizing | anyState | standby | atFront, access: accessAny,
 		run: reportLUNs,
 	}}
 }

@@ -52,7 +52,7 @@ func startStop(t *Task) error {
 		return scsi.Check(scsi.IllegalRequest, scsi.ASCMediumRemovalPrevented)
 	}
 	if stop && b&bitNoFlush == 0 && u.cond.Load()&condEjected == 0 {
-		if err := t.do(block.OpFlush, 0, 0, 0, nil); err != nil {
+		if err := t.flushed(t.do(block.OpFlush, 0, 0, 0, nil)); err != nil {
 			return err
 		}
 	}
@@ -61,7 +61,7 @@ func startStop(t *Task) error {
 		u.setCondition(condEjected, true)
 	case load && u.cond.Load()&condEjected != 0:
 		u.setCondition(condEjected, false)
-		u.attention(scsi.ASCMediumMayHaveChanged, others(t))
+		u.attention(scsi.ASCMediumMayHaveChanged, others(t), nil)
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func (u *Unit) prevented() bool {
 			return true
 		}
 	}
-	return false
+	return len(u.preventing) > 0
 }
 
 // preventAllow notes for the nexus whether the medium must stay in. It ends

@@ -91,11 +91,14 @@ func modeSelect(t *Task) error {
 	changed, err := u.modes.change(list.Pages, c.Save, u.store, &t.killed, func() error {
 		return t.do(block.OpFlush, 0, 0, 0, nil)
 	})
-	if err != nil {
+	switch {
+	case err != nil && u.moved(err):
+		return t.back()
+	case err != nil:
 		return err
 	}
 	if changed {
-		u.attention(scsi.ASCModeParametersChanged, others(t))
+		u.attention(scsi.ASCModeParametersChanged, others(t), nil)
 	}
 	return nil
 }

@@ -9,13 +9,13 @@ func reportCommands() []command {
 		{
 			op: scsi.OpMaintenanceIn, sa: scsi.SAReportOpCodes, name: "REPORT SUPPORTED OPERATION CODES",
 			usage:   "\xa3\x0c\x87\xff\xff\xff\xff\xff\xff\xff\x00\x00",
-			nominal: quick, recommended: medium, flags: inPlace | notReady | sanitizing | anyState | standby, access: accessRead,
+			nominal: quick, recommended: medium, flags: inPlace | notReady | sanitizing | anyState | standby | atFront, access: accessRead,
 			run: reportOpCodes,
 		},
 		{
 			op: scsi.OpMaintenanceIn, sa: scsi.SAReportTMFs, name: "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
 			usage:   "\xa3\x0d\x80\x00\x00\x00\xff\xff\xff\xff\x00\x00",
-			nominal: quick, recommended: medium, flags: inPlace | notReady | sanitizing | anyState | standby, access: accessRead,
+			nominal: quick, recommended: medium, flags: inPlace | notReady | sanitizing | anyState | standby | atFront, access: accessRead,
 			run: reportTMFs,
 		},
 	}

@@ -8,7 +8,7 @@ func senseCommands() []command {
 		op: scsi.OpRequestSense, name: "REQUEST SENSE",
 		usage:   "\x03\x01\x00\x00\xff\x00",
 		nominal: quick, recommended: medium,
-		flags: inPlace | keepsAttention | notReady | sanitizing | anyState | standby, access: accessAny,
+		flags: inPlace | keepsAttention | notReady | sanitizing | anyState | standby | firstAtFront, access: accessAny,
 		run: requestSense,
 	}}
 }
@@ -27,7 +27,10 @@ func requestSense(t *Task) error {
 			cc = scsi.Check(scsi.NotReady, scsi.ASCMediumNotPresentTrayOpen)
 		}
 		if cc == nil {
-			cc = blockedBy(t.nexus.state(), 0)
+			cc = blockedBy(t.itl.state(), 0)
+		}
+		if cc == nil && t.place == placeFront { // nobody is known to serve the volume
+			cc = moving()
 		}
 		if cc != nil {
 			s = cc.Sense

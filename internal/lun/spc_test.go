@@ -44,7 +44,7 @@ func TestInquiry(t *testing.T) {
 
 func TestVPDPages(t *testing.T) {
 	tg := oneUnit(testUnit(t, nil, nil))
-	tg.SetPortGroups([]PortGroup{{ID: 7, Ports: []san.TPG{1, 2}}})
+	regroup(tg, []PortGroup{{ID: 7, Ports: []san.TPG{1, 2}}})
 	w := attach(t, tg, nexusName(1), "")
 	task := w.inquiry(1, 0)
 	wantGood(t, task)
@@ -98,10 +98,10 @@ func TestReportTargetPortGroups(t *testing.T) {
 	if d := rtpg(0); !bytes.Equal(d[4:], []byte{0, 0x8f, 0, 1, 0, 2, 0, 1, 0, 0, 0, 1}) {
 		t.Errorf("without groups: % x", d)
 	}
-	tg.SetPortGroups([]PortGroup{{ID: 1, Preferred: true, Ports: []san.TPG{2, 1}}, {ID: 2, State: ActiveNonOptimized, Ports: []san.TPG{3}}})
+	regroup(tg, []PortGroup{{ID: 1, Preferred: true, Ports: []san.TPG{2, 1}}, {ID: 2, State: ActiveNonOptimized, Ports: []san.TPG{3}}})
 	w.settle()
 	if d := rtpg(1); !bytes.Equal(d, []byte{
-		0, 0, 0, 32, 0x10, transitionTime, 0, 0,
+		0, 0, 0, 32, 0x10, 30, 0, 0,
 		0x80, 0x8f, 0, 1, 0, 2, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2,
 		0x01, 0x8f, 0, 2, 0, 2, 0, 1, 0, 0, 0, 3,
 	}) {
@@ -124,7 +124,7 @@ func TestPortStates(t *testing.T) {
 		{[]PortGroup{{ID: 1, State: Transitioning, Ports: []san.TPG{1}}}, scsi.ASCAccessTransition, scsi.ASCAccessTransition},
 		{[]PortGroup{{ID: 1, Ports: []san.TPG{9}}}, scsi.ASCPortUnavailable, scsi.ASCPortUnavailable},
 	} {
-		tg.SetPortGroups(tt.g)
+		regroup(tg, tt.g)
 		w.settle()
 		wantGood(t, w.inquiry(0, 0))
 		for task, asc := range map[*Task]scsi.ASC{w.tur(): tt.tur, w.run(w.in(64, 0x1a, 8, 0x0a, 0, 64, 0)): tt.modePage} {
@@ -140,15 +140,15 @@ func TestPortStates(t *testing.T) {
 func TestExplicitGroups(t *testing.T) {
 	u := testUnit(t, nil, nil)
 	var tg *Target
-	tg = NewTarget("iqn.2026-11.test:target", TargetOptions{SetGroups: func(_ *Nexus, c []alua.Change) error {
+	tg = NewTarget("iqn.2026-11.test:target", TargetOptions{SetGroups: func(_ *Nexus, _ *Unit, c []alua.Change) error {
 		if c[0].State == Unavailable {
 			return block.ErrWouldBlock
 		}
-		tg.SetPortGroups([]PortGroup{{ID: 1, State: c[0].State, Ports: []san.TPG{1}}})
+		regroup(tg, []PortGroup{{ID: 1, State: c[0].State, Ports: []san.TPG{1}}})
 		return nil
 	}})
 	tg.SetMap(map[san.LUN]MapEntry{0: {Unit: u}})
-	tg.SetPortGroups([]PortGroup{{ID: 1, Ports: []san.TPG{1}}})
+	regroup(tg, []PortGroup{{ID: 1, Ports: []san.TPG{1}}})
 	w, other := attach(t, tg, nexusName(1), ""), attach(t, tg, nexusName(2), "")
 	set := func(data ...byte) *Task {
 		return w.run(w.out(len(data), 0xa4, 0x0a, 0, 0, 0, 0, 0, 0, 0, byte(len(data)), 0, 0), data...)

@@ -2,6 +2,7 @@ package lun
 
 import (
 	"sync/atomic"
+	"time"
 
 	"sango/internal/block"
 	"sango/internal/bufpool"
@@ -18,15 +19,31 @@ const (
 	phaseEntered                // handed to the unit
 )
 
+// place is where in its unit a task is.
+type place uint8
+
+const (
+	placeNone    place = iota // not handed to the unit, or ended, or apart
+	placeDormant              // in the taskSet, waits for others
+	placeStarted              // in the taskSet, executes or is queued for a worker
+	placeDoor                 // waits at the door
+	placeAway                 // with the owner
+	placeFront                // executes on the gateway of the nexus, outside of the taskSet
+)
+
 // lockMode says how a task's range keeps others away.
 type lockMode uint8
 
 const (
 	lockNone      lockMode = iota // no range
-	lockRead                      // excludes overlapping lockExclusive
-	lockWrite                     // excludes overlapping lockWrite and lockExclusive
+	lockShared                    // excludes overlapping lockExclusive: it tells nobody what it reads
+	lockRead                      // excludes overlapping lockWrite and lockExclusive
+	lockWrite                     // the same, and overlapping lockRead
 	lockExclusive                 // excludes every other overlapping range
 )
+
+// extent is a range of bytes of the medium.
+type extent struct{ off, end int64 }
 
 // taskState is the device server's own part of a Task.
 type taskState struct {
@@ -36,9 +53,17 @@ type taskState struct {
 	phase  phase
 	doomed bool        // its LUN is gone: it ends when its data-out is there
 	killed atomic.Bool // aborted while it executed
+	tas    bool        // killed by another nexus: it ends with TASK ABORTED
+	// hastened: of a task that another gateway forwarded, whose LUN is gone there.
+	hastened atomic.Bool
 	// stop, unless nil, is closed when the task is killed, or its LUN is gone
 	// (Task.stopped). It is guarded by the lock of the task's itl.
 	stop chan struct{}
+
+	parsed bool // the CDB is right but for what parse finds
+	// patience is until when it waits for reservations to be settled; zero: it has
+	// not met any that weren't.
+	patience time.Time
 
 	// mayBlock tells a handler whether it runs on a worker.
 	mayBlock bool
@@ -49,6 +74,8 @@ type taskState struct {
 	need     int
 	lock     lockMode
 	off, end int64
+	// parts, unless nil, are what it locks of that range.
+	parts []extent
 	// overflow keeps Want as the handler set it, although the command failed.
 	overflow bool
 	// For the families' own use between parse and run.
@@ -61,9 +88,13 @@ type taskState struct {
 	prev, next *Task    // tasks of the itl, in order of admission
 	fences     []*fence // who waits for the end of this task
 
-	uprev, unext *Task  // tasks of the unit: started or dormant
-	started      bool   // executing, or queued for a worker
-	seq          uint64 // when it entered the unit
+	// Guarded by the lock of the unit's taskSet; place may be read by who
+	// executes the task.
+	uprev, unext *Task // tasks of the unit in the same place
+	place        place
+	turn         uint64 // of the door, when it went to the owner
+	relay        Relay  // through which
+	seq          uint64 // when it entered the unit, or came to its door
 	startSeq     uint64 // when it started
 	waits        int    // tasks of the unit that it waits for
 

@@ -54,7 +54,7 @@ func (t *Task) stream(n int) bool {
 	}
 	// From here on an abort waits for the end of the piece; what made the task
 	// wait or stop before it is asked again.
-	if u.gate(t) != nil {
+	if u.gate(t) != nil || !u.mayServe() {
 		t.endPiece(0, nil) // the end of the command will tell
 		return false
 	}
@@ -125,7 +125,7 @@ func (t *Task) endPiece(n int64, err error) {
 		i.unlink(t)
 		i.advance(nil)
 		if gone = true; killed {
-			t.Status, t.Aborted = scsi.TaskAborted, true
+			t.aborted(t.tas)
 		} else {
 			t.conclude(fault)
 		}
@@ -145,6 +145,7 @@ func (t *Task) endPiece(n int64, err error) {
 	if run {
 		u.execute(t, false)
 	}
+	u.usher()
 }
 
 // put writes what has not been streamed of t's n bytes of data-out.

@@ -96,7 +96,7 @@ func newStream(t *testing.T) *stream {
 		t.Fatal(err)
 	}
 	s := &stream{T: t, dev: &streamDev{inner: inner, writes: map[int64]int{}}}
-	s.u = unitOver(t, v, s.dev, nil, UnitOptions{})
+	s.u = localUnit(t, v, s.dev, nil, UnitOptions{}) // pieces are written where the nexus is, or not at all
 	s.tg = oneUnit(s.u)
 	s.w, s.other = attach(t, s.tg, nexusName(1), ""), attach(t, s.tg, nexusName(2), "")
 	s.w.settle()
@@ -234,7 +234,7 @@ func TestNoStream(t *testing.T) {
 			s.Cleanup(s.dev.let)
 		}},
 		{"FUA", func(s *stream) { s.task.arg = argFUA }},
-		{"no write cache", func(s *stream) { s.u.modes.wce.Store(false) }},
+		{"no write cache", func(s *stream) { owner(s.u).modes.wce.Store(false) }},
 		{"small", func(s *stream) { s.task = s.w.write(64<<10, 0, s.data) }},
 		{"part of a block at the end", func(s *stream) {
 			s.task = s.w.out(128<<10+100, 0x2a, 0, 0, 0, 0, 0, 0, 2, 0, 0)
@@ -291,7 +291,7 @@ func TestStreamAborted(t *testing.T) {
 		{"abort task", func(s *stream) { s.w.manage(TMF{Function: AbortTask, RefTag: s.task.Tag}) }},
 		{"logical unit reset", func(s *stream) { s.other.manage(TMF{Function: LogicalUnitReset}) }},
 		{"nexus loss", func(s *stream) { s.w.Detach() }},
-		{"unit closed", func(s *stream) { waitFence(func(f *fence) { s.u.abort(everyPeer, everyTask, f) }) }},
+		{"unit closed", func(s *stream) { waitFence(func(f *fence) { s.u.abort(everyPeer, everyTask, noPeer, f) }) }},
 		{"preempt and abort", func(s *stream) {
 			list := pr.Out{Key: 2, ActionKey: 1}
 			b := list.Append(nil, pr.PreemptAndAbort)
@@ -327,9 +327,7 @@ func TestStreamAborted(t *testing.T) {
 			}
 			s.dev.let()
 			<-aborted
-			if !s.w.wait(s.task).Aborted {
-				t.Errorf("not aborted: status %v", s.task.Status)
-			}
+			wantAborted(t, s.w.wait(s.task), c.name == "logical unit reset" || c.name == "preempt and abort")
 			s.task.Stream(128 << 10)
 			s.wrote(64 << 10)
 		})
@@ -399,7 +397,7 @@ func TestStreamBeforeCacheIsOff(t *testing.T) {
 	for _, n := range []int{64 << 10, streamLen} {
 		s := newStream(t)
 		s.task.Stream(n)
-		s.u.modes.wce.Store(false)
+		owner(s.u).modes.wce.Store(false)
 		s.end()
 		if s.dev.flushes == 0 {
 			t.Error("it was not flushed")

@@ -174,13 +174,13 @@ func TestStress(t *testing.T) {
 	case <-time.After(5 * time.Minute):
 		t.Fatal("something waits for ever")
 	}
-	for i, u := range p.u {
+	for i, u := range []*Unit{p.u[0], p.u[1], owner(p.u[0]), owner(p.u[1])} {
 		s := &u.set
-		if n := u.tasks.Load(); n != 0 || s.started.first != nil || s.dormant.first != nil {
+		if n := u.tasks.Load(); n != 0 || s.started.first != nil || s.dormant.first != nil || s.door.line.first != nil || s.door.away.first != nil {
 			t.Errorf("unit %d: %d tasks are left", i, n)
 		}
-		if s.ordered != 0 || s.head != 0 || s.exclusive != 0 || s.wide != 0 || s.stripes != [stripes]uint16{} {
-			t.Errorf("unit %d: counts are left: %d ORDERED, %d HEAD OF QUEUE, %d exclusive, %d wide", i, s.ordered, s.head, s.exclusive, s.wide)
+		if left := s.counts(); left != "" {
+			t.Errorf("unit %d: %s", i, left)
 		}
 		if len(u.peers) != 0 || u.copying.Load() != 0 {
 			t.Errorf("unit %d: %d nexuses, %d copies are left", i, len(u.peers), u.copying.Load())

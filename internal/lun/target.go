@@ -2,7 +2,6 @@ package lun
 
 import (
 	"errors"
-	"reflect"
 	"slices"
 	"sync"
 
@@ -25,13 +24,13 @@ type Target struct {
 	name string
 	o    TargetOptions
 
-	change sync.Mutex // one SetMap at a time
+	change sync.Mutex // one ChangeMap at a time
 
 	mu      sync.Mutex // guards the fields below; taken before an itl's
 	luns    map[san.LUN]MapEntry
-	groups  []PortGroup
 	nexuses map[san.NexusID]*Nexus
-	past    []san.NexusID // nexuses that were attached once, the latest last
+	past    []san.NexusID     // nexuses that were attached once, the latest last
+	leaving map[seat]*leaving // whose LUN is gone, and which have tasks left
 }
 
 // maxPast bounds the nexuses that are remembered, so that they are not told of
@@ -48,7 +47,7 @@ func (e MapEntry) visible(host string) bool { return e.Hosts == nil || slices.Co
 
 // NewTarget returns a target named name (its IQN) without LUNs.
 func NewTarget(name string, o TargetOptions) *Target {
-	return &Target{name: name, o: o.withDefaults(), nexuses: map[san.NexusID]*Nexus{}}
+	return &Target{name: name, o: o.withDefaults(), nexuses: map[san.NexusID]*Nexus{}, leaving: map[seat]*leaving{}}
 }
 
 // Name returns the target's IQN.
@@ -69,14 +68,13 @@ func (t *Target) Attach(id san.NexusID, host string, tr Transport) (*Nexus, erro
 	n.fencer, _ = tr.(Fencer)
 	first, told := t.firstAttention(id)
 	v, _ := t.look(n, &view{})
+	n.view.Store(v) // an owner elsewhere may have something to say as soon as it knows of n
 	for _, i := range v.all {
 		if told {
 			i.attn.raise(first)
 		}
 		i.unit.join(i)
 	}
-	n.view.Store(v)
-	n.follow(t.groups)
 	t.nexuses[id] = n
 	return n, nil
 }
@@ -117,12 +115,16 @@ func (t *Target) remember(id san.NexusID) {
 func (t *Target) look(n *Nexus, old *view) (v *view, gone []*itl) {
 	v = &view{all: map[san.LUN]*itl{}}
 	for l, e := range t.luns {
-		if e.Unit == nil || !e.visible(n.host) {
+		if e.Unit == nil || !e.visible(n.host) || t.leaving[seat{n.id, l}] != nil {
 			continue
 		}
 		i := old.all[l]
-		if i == nil || i.unit != e.Unit {
+		if i != nil && i.unit != e.Unit {
+			continue // when that has left
+		}
+		if i == nil {
 			i = &itl{nexus: n, unit: e.Unit, lun: l}
+			i.login.Store(NewLogin())
 		}
 		v.all[l] = i
 		if l < lowLUNs {
@@ -137,42 +139,6 @@ func (t *Target) look(n *Nexus, old *view) (v *view, gone []*itl) {
 		}
 	}
 	return v, gone
-}
-
-// SetMap replaces the LUN map. Every nexus whose visible LUNs change gets unit
-// attention 3F/0E; tasks of a LUN that is gone are ended (those that execute
-// go on to their end), and later commands end with LOGICAL UNIT NOT SUPPORTED.
-// Sessions that see another volume at the same LUN end: of the commands that
-// are on their way to the old one the unit attentions would stop but a few.
-// It returns when no task of a LUN that is gone can touch the medium.
-func (t *Target) SetMap(m map[san.LUN]MapEntry) {
-	t.change.Lock()
-	defer t.change.Unlock()
-	for _, tr := range t.mistaken(m) { // before the first can reach the new one
-		tr.Drop("another volume is at a LUN of this session")
-	}
-	var gone []*itl
-	waitFence(func(f *fence) {
-		t.mu.Lock()
-		t.luns = make(map[san.LUN]MapEntry, len(m))
-		for l, e := range m {
-			e.Hosts = slices.Clone(e.Hosts)
-			t.luns[l] = e
-		}
-		for _, n := range t.nexuses {
-			if n.closed {
-				continue
-			}
-			gone = append(gone, t.refresh(n)...)
-		}
-		t.mu.Unlock()
-		for _, i := range gone {
-			i.retire(f)
-		}
-	})
-	for _, i := range gone {
-		i.unit.nexusLost(i)
-	}
 }
 
 // mistaken returns the sessions that would see another volume by m where they
@@ -194,8 +160,9 @@ func (t *Target) mistaken(m map[san.LUN]MapEntry) (all []Transport) {
 	return all
 }
 
-// refresh brings the view of n up to date. Call with the lock.
-func (t *Target) refresh(n *Nexus) (gone []*itl) {
+// refresh brings the view of n up to date; was, unless nil, has just left it. Call
+// with the lock.
+func (t *Target) refresh(n *Nexus, was *itl) (gone []*itl) {
 	old := n.view.Load()
 	v, gone := t.look(n, old)
 	changed := len(gone) > 0
@@ -205,7 +172,7 @@ func (t *Target) refresh(n *Nexus) (gone []*itl) {
 		}
 		changed = true
 		i.attn.raise(scsi.ASCPowerOnOrReset)
-		if old.all[l] != nil {
+		if was != nil && was.lun == l && was.unit != i.unit {
 			i.attn.raise(scsi.ASCInquiryDataChanged)
 		}
 		i.unit.join(i)
@@ -223,39 +190,11 @@ func (t *Target) refresh(n *Nexus) (gone []*itl) {
 	return gone
 }
 
-// SetPortGroups replaces the view of target port groups. Every nexus gets
-// unit attention 2A/06 if it changed.
-func (t *Target) SetPortGroups(g []PortGroup) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if reflect.DeepEqual(t.groups, g) {
-		return
-	}
-	first := t.groups == nil
-	t.groups = make([]PortGroup, len(g))
-	for i := range g {
-		t.groups[i] = g[i]
-		t.groups[i].Ports = slices.Clone(g[i].Ports)
-	}
-	for _, n := range t.nexuses {
-		n.follow(t.groups)
-		if first {
-			continue
-		}
-		for _, i := range n.view.Load().all {
-			i.attn.raise(scsi.ASCAccessStateChanged)
-		}
-	}
-}
-
-// portGroups returns the target port groups. Where none are set, all ports
+// ports returns the target port groups of a unit that was told none: all ports
 // that have a nexus make up group 1, active/optimized.
-func (t *Target) portGroups() []PortGroup {
+func (t *Target) ports() []PortGroup {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.groups) > 0 {
-		return t.groups // replaced, never changed
-	}
 	g := PortGroup{ID: 1}
 	for id := range t.nexuses {
 		if !slices.Contains(g.Ports, id.Target.TPG) {

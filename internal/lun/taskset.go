@@ -3,6 +3,7 @@ package lun
 import (
 	"sync"
 
+	"sango/internal/san"
 	"sango/internal/scsi"
 )
 
@@ -25,13 +26,32 @@ type taskSet struct {
 	// Filters, so that the usual task need not be compared with every other.
 	exclusive int // tasks in the set with lockExclusive
 	wide      int // with lockWrite or lockExclusive over many stripes
-	stripes   [stripes]uint16
+	wideReads int // with lockRead over many stripes
+	stripes   [stripes]stripe
+
+	// shut: not everybody comes straight in, see door.go. It is false while the
+	// door is open and nobody waits at it.
+	shut  bool
+	epoch san.Epoch // that of the ownership: of what starts here, or is forwarded
+	door  doorway
 }
 
 const (
 	stripes     = 1024
 	stripeShift = 16 // bytes a stripe: 64 KiB
 	maxStripes  = 32 // a range over more is wide
+)
+
+// stripe counts tasks in the set that lock some of it: in the lower half those
+// with lockWrite or lockExclusive, in the upper half those with lockRead.
+type stripe uint32
+
+const (
+	oneChange   stripe = 1
+	oneRead     stripe = 1 << 16
+	someChanges        = oneRead - 1
+	// maxLocking is the most tasks that a stripe can count.
+	maxLocking = 1<<16 - 1
 )
 
 // taskList is a list of tasks linked by unext and uprev.
@@ -45,6 +65,21 @@ func (l *taskList) push(t *Task) {
 		l.first = t
 	}
 	l.last = t
+}
+
+// insert puts t behind o, or first where o is nil.
+func (l *taskList) insert(o, t *Task) {
+	if o == l.last {
+		l.push(t)
+		return
+	}
+	t.uprev = o
+	if o != nil {
+		t.unext, o.unext = o.unext, t
+	} else {
+		t.unext, l.first = l.first, t
+	}
+	t.unext.uprev = t
 }
 
 func (l *taskList) remove(t *Task) {
@@ -61,15 +96,30 @@ func (l *taskList) remove(t *Task) {
 	t.uprev, t.unext = nil, nil
 }
 
-// overlap reports whether the ranges of a and b keep the two apart.
+// overlap reports whether the ranges of a and b keep the two apart. A read and
+// what changes some of the same are, since a device may do either bit by bit: a
+// logical block is accessed as a unit (SBC-3 §4.7.1), and hosts that keep their
+// heartbeats in one rely on that.
 func overlap(a, b *Task) bool {
 	if a.lock == lockNone || b.lock == lockNone || a.off >= b.end || b.off >= a.end {
 		return false
 	}
-	if a.lock == lockExclusive || b.lock == lockExclusive {
-		return true
+	high, low := max(a.lock, b.lock), min(a.lock, b.lock)
+	if high < lockWrite || high == lockWrite && low == lockShared {
+		return false
 	}
-	return a.lock == lockWrite && b.lock == lockWrite
+	return a.touches(b) && b.touches(a)
+}
+
+// touches reports whether one of the parts of t, if it has some, overlaps with
+// the range of o.
+func (t *Task) touches(o *Task) bool {
+	for _, p := range t.parts {
+		if p.off < o.end && o.off < p.end {
+			return true
+		}
+	}
+	return t.parts == nil
 }
 
 // after reports whether t, which has not started, must wait for o, which has
@@ -84,12 +134,12 @@ func after(t, o *Task) bool {
 	case t.grant != nil && o.grant != nil:
 		return o.seq < t.seq && overlap(t, o)
 	case t.grant != nil:
-		return o.started && o.startSeq < t.seq && overlap(t, o)
+		return o.place == placeStarted && o.startSeq < t.seq && overlap(t, o)
 	case o.grant != nil:
 		return overlap(t, o)
 	}
 	if t.Attr == scsi.HeadOfQueue {
-		ahead := o.started && o.startSeq < t.seq || o.Attr == scsi.HeadOfQueue && o.seq > t.seq
+		ahead := o.place == placeStarted && o.startSeq < t.seq || o.Attr == scsi.HeadOfQueue && o.seq > t.seq
 		return ahead && overlap(t, o)
 	}
 	if o.Attr == scsi.HeadOfQueue {
@@ -99,12 +149,20 @@ func after(t, o *Task) bool {
 }
 
 // enter adds t, and reports whether it starts now. If not, leave will return
-// it one day.
+// it one day, or it waits at the door: the caller sees to those (Unit.usher).
 func (s *taskSet) enter(t *Task) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.shut {
+		return s.arrive(t)
+	}
+	return s.admit(t)
+}
+
+// admit is enter past the door. Call with the lock.
+func (s *taskSet) admit(t *Task) bool {
 	s.seq++
-	t.seq, t.started, t.waits = s.seq, false, 0
+	t.seq, t.waits = s.seq, 0
 	if s.mustLook(t) {
 		for o := s.started.first; o != nil; o = o.unext {
 			if after(t, o) {
@@ -123,19 +181,20 @@ func (s *taskSet) enter(t *Task) bool {
 	s.account(t, 1)
 	if t.waits > 0 {
 		s.dormant.push(t)
+		t.place = placeDormant
 		return false
 	}
 	s.start(t)
 	return true
 }
 
-// pass lets t start if it has to wait for no task of the set, and none with
-// ORDERED or HEAD OF QUEUE is in it, and reports whether it did. If not, it
-// isn't in the set.
+// pass lets t start if the door is open, it has to wait for no task of the set,
+// and none with ORDERED or HEAD OF QUEUE is in it, and reports whether it did.
+// If not, it isn't in the set.
 func (s *taskSet) pass(t *Task) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ordered > 0 || s.head > 0 || t.Attr == scsi.Ordered || t.Attr == scsi.HeadOfQueue {
+	if s.shut || s.ordered > 0 || s.head > 0 || t.Attr == scsi.Ordered || t.Attr == scsi.HeadOfQueue {
 		return false
 	}
 	s.seq++
@@ -156,7 +215,7 @@ func (s *taskSet) pass(t *Task) bool {
 
 func (s *taskSet) start(t *Task) {
 	s.seq++
-	t.started, t.startSeq = true, s.seq
+	t.place, t.startSeq, t.Epoch = placeStarted, s.seq, s.epoch
 	s.started.push(t)
 }
 
@@ -167,24 +226,28 @@ func (s *taskSet) mustLook(t *Task) bool {
 		return true
 	}
 	switch t.lock {
-	case lockRead:
-		return s.exclusive > 0
-	case lockWrite:
-		if s.wide > 0 {
-			return true
-		}
-		first, n := stripesOf(t)
-		if n > maxStripes {
-			return true
-		}
-		for i := range n {
-			if s.stripes[(first+i)%stripes] > 0 {
-				return true
-			}
-		}
+	case lockNone:
 		return false
-	case lockExclusive:
+	case lockShared:
+		return s.exclusive > 0
+	case lockRead:
+		return s.wide > 0 || s.someIn(t, someChanges)
+	case lockWrite:
+		return s.wide > 0 || s.wideReads > 0 || s.someIn(t, ^stripe(0))
+	}
+	return true
+}
+
+// someIn reports whether tasks that what stands for are counted in stripes of t.
+func (s *taskSet) someIn(t *Task, what stripe) bool {
+	first, n := stripesOf(t)
+	if n > maxStripes {
 		return true
+	}
+	for i := range n {
+		if s.stripes[(first+i)%stripes]&what != 0 {
+			return true
+		}
 	}
 	return false
 }
@@ -202,19 +265,22 @@ func (s *taskSet) account(t *Task, d int) {
 	case scsi.HeadOfQueue:
 		s.head += d
 	}
-	if t.lock < lockWrite {
+	one, wide := oneChange, &s.wide
+	switch t.lock {
+	case lockNone, lockShared:
 		return
-	}
-	if t.lock == lockExclusive {
+	case lockRead:
+		one, wide = oneRead, &s.wideReads
+	case lockExclusive:
 		s.exclusive += d
 	}
 	first, n := stripesOf(t)
 	if n > maxStripes {
-		s.wide += d
+		*wide += d
 		return
 	}
 	for i := range n {
-		s.stripes[(first+i)%stripes] += uint16(d)
+		s.stripes[(first+i)%stripes] += one * stripe(d)
 	}
 }
 
@@ -222,21 +288,35 @@ func (s *taskSet) account(t *Task, d int) {
 // by qnext.
 func (s *taskSet) leave(t *Task) *Task {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.started.remove(t)
-	return s.without(t)
+	next := s.without(t)
+	t.place = placeNone
+	quiet := s.quiet()
+	s.mu.Unlock()
+	for _, f := range quiet {
+		f()
+	}
+	return next
 }
 
 // withdraw removes t if it has not started, and reports whether it did; next
-// are the tasks that start now.
-func (s *taskSet) withdraw(t *Task) (next *Task, ok bool) {
+// are the tasks that start now. away says where it is instead, if it went to
+// the owner.
+func (s *taskSet) withdraw(t *Task) (next *Task, ok bool, away recall) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.started {
-		return nil, false
+	switch t.place {
+	case placeDormant:
+		s.dormant.remove(t)
+		t.place = placeNone
+		return s.without(t), true, recall{}
+	case placeDoor:
+		s.takeLine(t)
+		return nil, true, recall{}
+	case placeAway:
+		return nil, false, s.recall(t)
 	}
-	s.dormant.remove(t)
-	return s.without(t), true
+	return nil, false, recall{}
 }
 
 func (s *taskSet) without(t *Task) (next *Task) {
