@@ -186,9 +186,10 @@ func (c *conn) finish(t *task) {
 		// sending when they have asked for an abort (RFC 7143 §4.2.3.4).
 		c.forget(t)
 		t.free()
-	case t.trailing:
-		// The response must not overtake the data that was announced, or the
-		// task tag could be used again while data still comes for it.
+	case t.owed():
+		// The response must not overtake the data that was announced or asked
+		// for, or the task tag could be used again while data still comes for it
+		// (RFC 7143 §11.4.2).
 	default:
 		c.out.queue = append(c.out.queue, item{task: t})
 	}

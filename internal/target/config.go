@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"sango/internal/scsi"
 )
 
 // Config is how a Server behaves. Zero fields take the defaults that
@@ -69,6 +71,12 @@ type Config struct {
 	// DrainTime is what initiators are given to log out when the server
 	// drains.
 	DrainTime time.Duration
+
+	// Fence, unless nil, has the other gateways end the sessions of an initiator
+	// that l names, and calls done once: with true when nothing of them is left
+	// anywhere, with false when stop was closed before, or where that can't be found
+	// out now. It must not block; false: too many fences wait, and done is not called.
+	Fence func(initiator string, l scsi.FenceList, stop <-chan struct{}, done func(bool)) bool
 
 	Logger *slog.Logger // nil: slog.Default()
 

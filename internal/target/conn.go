@@ -58,7 +58,8 @@ type conn struct {
 	answered   bool // the last Login Response is queued: other PDUs may follow
 	immediates int  // immediate commands that were not answered yet
 	out        output
-	flushFn    func() // c.flush, made once
+	flushFn    func()   // c.flush, made once
+	later      []func() // of out, at work; the reader's
 	ending     *ending
 	senders    sync.WaitGroup // goroutines that write; Add under mu while not dead
 	stats      counters
@@ -84,6 +85,7 @@ var (
 	errReinstated   = errors.New("the initiator logged in again (session reinstatement)")
 	errShutdown     = errors.New("the target shuts down")
 	errLoginFailed  = errors.New("login failed")
+	errSentOn       = errors.New("the gateway drains: the login was sent on")
 	errFenced       = errors.New("the initiator fenced this session through another one")
 )
 
@@ -320,14 +322,14 @@ func (c *conn) TaskDone(lt *lun.Task) {
 func (c *conn) teardown(err error) {
 	c.mu.Lock()
 	if c.ending == nil {
-		gentle := errors.Is(err, errLoggedOut) || errors.Is(err, errLoginFailed)
+		gentle := errors.Is(err, errLoggedOut) || errors.Is(err, errLoginFailed) || errors.Is(err, errSentOn)
 		c.ending = &ending{err: err, gentle: gentle}
 		c.ended.Store(true)
 	}
 	end := *c.ending
 	if end.gentle && !c.out.dead {
 		_ = c.sock.tcp.SetWriteDeadline(time.Now().Add(lingerTime))
-		c.out.corked = false
+		c.out.corked, c.out.hurry = false, true
 		c.kick()
 		c.mu.Lock()
 		for c.out.sending {
@@ -335,7 +337,9 @@ func (c *conn) teardown(err error) {
 		}
 	}
 	c.kill()
+	c.out.corked = false
 	c.mu.Unlock()
+	c.undefer()
 	if end.gentle {
 		c.sock.close()
 	} else {

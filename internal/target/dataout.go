@@ -37,11 +37,12 @@ func (c *conn) dataOut() error {
 	c.mu.Lock()
 	c.stats.written = c.received
 	t := c.tasks[d.ITT]
-	if t != nil && t.done && !t.trailing {
+	if t != nil && t.done && !t.owed() {
 		t = nil // its response is on its way: it belongs to the sender
 	}
+	over := false // the device server is done with it: the data is thrown away
 	if t != nil {
-		t.held = true
+		t.held, over = true, t.done
 	}
 	c.mu.Unlock()
 	if t == nil {
@@ -57,7 +58,10 @@ func (c *conn) dataOut() error {
 	if err := c.takeData(t, &d, b); err != nil {
 		return err
 	}
-	if t.gathering && t.fault == nil && t.OutLen > 0 {
+	if t.gathering {
+		t.Arrival = c.in.pduArrival // the host was there still
+	}
+	if t.gathering && t.fault == nil && t.OutLen > 0 && !over {
 		if err := c.stream(t, b.next); err != nil {
 			return err
 		}
@@ -65,7 +69,10 @@ func (c *conn) dataOut() error {
 	if d.Final {
 		c.endBurst(t, i)
 	}
-	if !t.early {
+	switch {
+	case over:
+		c.letGo(t)
+	case !t.early:
 		c.proceed(t)
 	}
 	return nil

@@ -34,6 +34,15 @@ type Directory interface {
 	Login(initiator string, from netip.Addr, target string) (Grant, error)
 }
 
+// Redirector is what a Directory is besides, if it knows where else its targets
+// are served.
+type Redirector interface {
+	// Elsewhere returns the portals of other gateways through which target can be
+	// reached now, as initiators see them: of those that take sessions, and do not
+	// drain themselves. It answers from memory.
+	Elsewhere(target string) []netip.AddrPort
+}
+
 // PortalAddr is a portal as initiators are told about it. An Addr with the
 // unspecified address (0.0.0.0 or [::]) stands for the address that the asking
 // initiator is connected to.

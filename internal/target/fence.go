@@ -28,28 +28,63 @@ func (c *conn) Fence(l scsi.FenceList, stop <-chan struct{}, done func(bool)) bo
 	if !c.srv.reg.beginFence(c.host) {
 		return false
 	}
+	initiator := c.identity.Initiator.Name
+	elsewhere := make(chan bool, 1)
+	switch f := c.srv.cfg.Fence; {
+	case f == nil:
+		elsewhere <- true
+	case !f(initiator, l, stop, func(ended bool) { elsewhere <- ended }):
+		c.srv.reg.endFence(c.host)
+		return false
+	}
 	c.srv.running.Add(1) // the connection is running, so Close is not past its wait
 	go func() {
 		defer c.srv.running.Done()
-		ended := c.srv.fence(c, &l, stop)
+		ended := c.srv.fence(c, initiator, &l, stop)
+		ended = <-elsewhere && ended // which answers when stop is closed
 		c.srv.reg.endFence(c.host)
 		done(ended)
 	}()
 	return true
 }
 
-// fence ends the sessions that l, which came over c, names, and reports
-// whether it saw their end before stop was closed. A session that it does not
-// find has ended, or has not finished its login: then it was not told so, and
-// its initiator, which gave the name up, will never send a command.
-func (s *Server) fence(c *conn, l *scsi.FenceList, stop <-chan struct{}) bool {
+// Fence ends the sessions of an initiator that l names, for a fence that it
+// sent to another gateway, and calls done when nothing of them is left. It
+// does not block.
+func (s *Server) Fence(initiator string, l scsi.FenceList, done func()) {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.running.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
+		go func() {
+			s.running.Wait()
+			done()
+		}()
+		return
+	}
+	go func() {
+		defer s.running.Done()
+		s.fence(nil, initiator, &l, nil)
+		done()
+	}()
+}
+
+// fence ends the sessions of an initiator that l names, but for that of c, over
+// which it may have come, and reports whether it saw their end before stop was
+// closed. A session that it does not find has ended, or has not finished its
+// login: then it was not told so, and its initiator, which gave the name up,
+// will never send a command.
+func (s *Server) fence(c *conn, initiator string, l *scsi.FenceList, stop <-chan struct{}) bool {
 	var named []*conn
 	for _, v := range s.all(false) {
 		i := v.snapshot()
-		if _, ok := l.Names(i.Instance); !ok || v == c || i.Initiator != c.identity.Initiator.Name {
+		if _, ok := l.Names(i.Instance); !ok || v == c || i.Initiator != initiator {
 			continue
 		}
-		c.log.Info("a session was fenced by its initiator", "instance", i.Instance.String(), "tsih", i.TSIH, "through", i.Peer)
+		v.log.Info("a session was fenced by its initiator", "instance", i.Instance.String(), "tsih", i.TSIH, "through", i.Peer)
 		v.end(errFenced, false)
 		named = append(named, v)
 	}

@@ -32,6 +32,15 @@ type directory struct {
 	others   []string
 	accounts []san.CHAP
 	portals  []PortalAddr
+	// elsewhere is what Elsewhere answers.
+	elsewhere []netip.AddrPort
+}
+
+func (d *directory) Elsewhere(target string) []netip.AddrPort {
+	if target != targetName {
+		return nil
+	}
+	return d.elsewhere
 }
 
 func (d *directory) Visible(initiator string, _ netip.Addr) []string {
@@ -61,6 +70,7 @@ type setup struct {
 	*Server
 	t    testing.TB
 	dir  *directory
+	unit *lun.Unit
 	dev  *blocktest.Gate
 	addr string
 }
@@ -114,7 +124,7 @@ func start(t testing.TB, change ...func(*Config, *directory)) *setup {
 			t.Error(err)
 		}
 	})
-	return &setup{Server: srv, t: t, dir: d, dev: dev, addr: l.Addr().String()}
+	return &setup{Server: srv, t: t, dir: d, unit: u, dev: dev, addr: l.Addr().String()}
 }
 
 // within returns a context that ends long after anything a test waits for.

@@ -68,6 +68,9 @@ func (i *initiator) login(id san.ISID, keys ...iscsi.Pair) iscsi.LoginStatus {
 		i.t.Fatal(err)
 	}
 	if resp.Status != iscsi.LoginSuccess {
+		if i.answers, err = iscsi.ParseText(data); err != nil {
+			i.t.Fatal(err)
+		}
 		return resp.Status
 	}
 	if !resp.Transit || resp.Next != iscsi.FullFeature {

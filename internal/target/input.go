@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sango/internal/bufpool"
+	"sango/internal/defect"
 	"sango/internal/iscsi"
 )
 
@@ -99,7 +100,7 @@ func (c *conn) receive(sink [][]byte, want int) (int, error) {
 			return 0, err
 		}
 		now = time.Now()
-		if now.Sub(c.sock.arrival) > c.srv.cfg.stale && c.sock.hungUp() {
+		if now.Sub(c.sock.arrival) > c.srv.cfg.stale && c.sock.hungUp() && !defect.R4a {
 			return 0, errHangUp // whatever came before it is not executed (DESIGN R4 a)
 		}
 		in.newer = c.sock.arrival
@@ -138,7 +139,9 @@ func (c *conn) nextHeader(limit int) error {
 	if err := c.need(iscsi.BHSLen); err != nil {
 		return err
 	}
-	in.pduArrival = in.arrivalAt(in.r)
+	if in.pduArrival = in.arrivalAt(in.r); defect.R4b {
+		in.pduArrival = time.Now()
+	}
 	in.h = iscsi.BHS(in.buf.B[in.r:])
 	n := iscsi.BHSLen + in.h.AHSLen()
 	digest := 0

@@ -3,6 +3,8 @@ package target
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -23,6 +25,7 @@ func (c *conn) login() error {
 
 		DiscoveryCHAP: c.srv.cfg.DiscoveryCHAP,
 	})
+	var elsewhere netip.AddrPort
 	for first := true; ; first = false {
 		if err := c.nextHeader(iscsi.LoginSegment); err != nil {
 			return err
@@ -46,12 +49,22 @@ func (c *conn) login() error {
 		case m.Err() == nil && c.refusal != iscsi.LoginSuccess:
 			resp = m.Refuse(resp, c.refusal)
 		case m.Done():
-			if status := c.establish(m, &resp); status != iscsi.LoginSuccess {
+			status := c.establish(m, &resp)
+			if status == iscsi.LoginUnavailable {
+				elsewhere = c.elsewhere()
+			}
+			switch {
+			case elsewhere.IsValid():
+				resp, text = m.Redirect(resp, elsewhere)
+			case status != iscsi.LoginSuccess:
 				resp = m.Refuse(resp, status)
 			}
 		}
 		c.answerLogin(&resp, text, m)
 		data.Release()
+		if elsewhere.IsValid() {
+			return fmt.Errorf("%w to portal %v", errSentOn, elsewhere)
+		}
 		if err := m.Err(); err != nil {
 			return fmt.Errorf("%w: %w", errLoginFailed, err)
 		}
@@ -176,10 +189,36 @@ func (c *conn) establish(m *iscsi.Login, resp *iscsi.LoginResponse) iscsi.LoginS
 	c.nextTick = time.Time{} // what is due has changed
 	resp.TSIH = c.tsih
 	c.srv.established(c, m.User())
-	if c.srv.reg.refuses() { // Drain did not find the session: it began to look before
+	if c.srv.reg.ends(id.Discovery) { // Drain did not find the session: it began to look before
 		c.end(errShutdown, true)
 	}
 	return iscsi.LoginSuccess
+}
+
+// elsewhere returns where a login is to go that this server, which drains, does
+// not take; the zero value where nobody knows. Initiators are spread over what
+// there is.
+func (c *conn) elsewhere() (to netip.AddrPort) {
+	d, ok := c.srv.dir.(Redirector)
+	if !ok || c.identity.Discovery || !c.srv.reg.drains() {
+		return to
+	}
+	usable := func(p netip.AddrPort) bool {
+		return p.IsValid() && p.Port() != 0 && !p.Addr().IsUnspecified() && p.Addr().Unmap().Is4() == c.peer.Addr().Is4()
+	}
+	h := fnv.New64a()
+	h.Write([]byte(c.identity.Initiator.Name))
+	h.Write(c.identity.Initiator.ISID[:])
+	var list []netip.AddrPort
+	for _, p := range d.Elsewhere(c.identity.Target) {
+		if usable(p) {
+			list = append(list, netip.AddrPortFrom(p.Addr().Unmap(), p.Port()))
+		}
+	}
+	if len(list) == 0 {
+		return to
+	}
+	return list[h.Sum64()%uint64(len(list))]
 }
 
 // register takes the session's name, after it has waited for the end of the

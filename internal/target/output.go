@@ -11,9 +11,12 @@ import (
 // output is the queue of what is to be sent. It is guarded by conn.mu.
 type output struct {
 	queue   []item
-	corked  bool // the reader will flush: leave it to the reader
-	sending bool // the sending token is taken
-	dead    bool // nothing can be sent any more: what comes is thrown away
+	corked  bool     // the reader will flush: leave it to the reader
+	corks   int      // who else will (Cork)
+	hurry   bool     // nobody waits for those
+	sending bool     // the sending token is taken
+	dead    bool     // nothing can be sent any more: what comes is thrown away
+	later   []func() // what the reader does when it flushes (Defer)
 	idle    sync.Cond
 	// Controls that answer what the peer may send without limit, and their
 	// data: queued or being sent.
@@ -102,7 +105,7 @@ func (c *conn) post(k *control) {
 
 // kick unlocks c.mu and sends what is queued, unless somebody else will.
 func (c *conn) kick() {
-	if c.out.corked || c.out.sending || c.out.dead || len(c.out.queue) == 0 {
+	if c.out.corked || c.out.corks > 0 && !c.out.hurry || c.out.sending || c.out.dead || len(c.out.queue) == 0 {
 		c.mu.Unlock()
 		return
 	}
@@ -118,11 +121,53 @@ func (c *conn) cork() {
 	c.mu.Unlock()
 }
 
-// flush sends what is queued, from the reader. It does not wait.
+// Cork implements lun.Corker.
+func (c *conn) Cork() {
+	c.mu.Lock()
+	c.out.corks++
+	c.mu.Unlock()
+}
+
+// Uncork implements lun.Corker.
+func (c *conn) Uncork() {
+	c.mu.Lock()
+	c.out.corks--
+	c.kick()
+}
+
+// Defer implements lun.Deferrer.
+func (c *conn) Defer(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.out.corked {
+		return false
+	}
+	c.out.later = append(c.out.later, f)
+	return true
+}
+
+// flush sends what is queued, from the reader, and does what was left for it. It
+// does not wait.
 func (c *conn) flush() {
 	c.mu.Lock()
 	c.out.corked = false
+	deferred := len(c.out.later) > 0
 	c.kick()
+	if deferred {
+		c.undefer()
+	}
+}
+
+// undefer does what was left for the reader, which calls it. It has said so by
+// then: nothing is left for it any more.
+func (c *conn) undefer() {
+	c.mu.Lock()
+	c.out.later, c.later = c.later[:0], c.out.later
+	c.mu.Unlock()
+	for i, f := range c.later {
+		c.later[i] = nil
+		f()
+	}
 }
 
 // mayHold reports whether what is queued may wait a little: it is ends of

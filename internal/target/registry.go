@@ -13,7 +13,7 @@ type registry struct {
 	memory  int64 // bytes of task data that they may hold together
 
 	mu       sync.Mutex // guards the fields below
-	refusing bool       // the server drains: no new sessions
+	refusing refusal    // why there are no new sessions; 0: there are
 	nexuses  map[san.NexusID]*conn
 	handles  map[uint16]*conn // by TSIH
 	hosts    map[string]*host // by initiator name
@@ -44,11 +44,11 @@ func (r *registry) add(c *conn) (old *conn, status iscsi.LoginStatus) {
 	id, name := c.nexusID(), c.identity.Initiator.Name
 	h := r.hosts[name]
 	switch {
-	case r.refusing:
+	case !c.identity.Discovery && r.nexuses[id] != nil:
+		return r.nexuses[id], iscsi.LoginSuccess // also where the new one is sent elsewhere: what it left unanswered is sent again there
+	case r.refuses(c.identity.Discovery):
 		return nil, iscsi.LoginUnavailable
 	case c.identity.Discovery:
-	case r.nexuses[id] != nil:
-		return r.nexuses[id], iscsi.LoginSuccess
 	case h != nil && h.sessions >= r.perHost:
 		c.log.Warn("a login was refused: the initiator has as many sessions as it may have", "sessions", h.sessions)
 		return nil, iscsi.LoginOutOfResources
@@ -101,18 +101,44 @@ func (r *registry) has(tsih uint16, id san.NexusID) bool {
 	return c != nil && c.nexusID() == id
 }
 
-// refuses reports whether add refuses new sessions.
-func (r *registry) refuses() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.refusing
+// refuses reports whether add refuses new sessions. A server that drains is one
+// that hosts are still told of, so it answers who asks where else to go. r.mu is
+// held.
+func (r *registry) refuses(discovery bool) bool {
+	return r.refusing&^draining != 0 || r.refusing != 0 && !discovery
 }
 
-// refuse makes add refuse new sessions, or take them again.
-func (r *registry) refuse(on bool) {
+// ends reports whether a session ends that add let in: since then it would not.
+func (r *registry) ends(discovery bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refusing = on
+	return r.refuses(discovery)
+}
+
+// drains reports whether add refuses new sessions because of Drain alone.
+func (r *registry) drains() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refusing == draining
+}
+
+// refusal is a reason to refuse new sessions.
+type refusal uint8
+
+const (
+	draining  refusal = 1 << iota // Drain
+	suspended                     // Suspend
+)
+
+// refuse makes add refuse new sessions for a reason, or takes that one back.
+func (r *registry) refuse(why refusal, on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if on {
+		r.refusing |= why
+	} else {
+		r.refusing &^= why
+	}
 }
 
 // beginFence counts a fence that waits, of h. It reports false if there are too

@@ -44,11 +44,11 @@ func TestRegistry(t *testing.T) {
 	if old, st := add(again); old != nil || st != iscsi.LoginSuccess {
 		t.Errorf("after the old one was gone: %v, %v", old, st)
 	}
-	r.refuse(true)
+	r.refuse(draining, true)
 	if _, st := add(named("z", 1, false)); st != iscsi.LoginUnavailable {
 		t.Errorf("while draining: %v", st)
 	}
-	r.refuse(false)
+	r.refuse(draining, false)
 	r.last = 0xfffe // handles wrap around, and skip 0 and those in use
 	z, y := named("z", 1, false), named("z", 2, false)
 	add(z)

@@ -202,6 +202,8 @@ func (s *Server) gone(c *conn, err error) {
 	switch {
 	case session:
 		c.log.Info("session closed", "tsih", c.tsih, "reason", err)
+	case errors.Is(err, errSentOn):
+		c.log.Info("a login was not taken", "reason", err)
 	case errors.Is(err, errLoginFailed):
 		s.noise.Do(func() { c.log.Warn("a login failed", "reason", err) })
 	default: // port scans and health checks look like this
@@ -247,6 +249,12 @@ func (s *Server) all(sessions bool) []*conn {
 // granted them what it would refuse now: match gets what is known of them,
 // SessionInfo.Login set.
 func (s *Server) Drop(ctx context.Context, match func(SessionInfo) bool, reason string) error {
+	return s.Dismiss(match, reason)(ctx)
+}
+
+// Dismiss is Drop, and leaves the wait to its caller: gone returns when the
+// sessions are gone or ctx is done.
+func (s *Server) Dismiss(match func(SessionInfo) bool, reason string) (gone func(ctx context.Context) error) {
 	var dropped []*conn
 	for _, c := range s.all(false) {
 		if i := c.snapshot(); i.Initiator != "" && match(i) {
@@ -254,22 +262,25 @@ func (s *Server) Drop(ctx context.Context, match func(SessionInfo) bool, reason 
 			dropped = append(dropped, c)
 		}
 	}
-	for _, c := range dropped {
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-			return fmt.Errorf("session of %s: its tasks have not ended yet: %w", c.snapshot().Initiator, ctx.Err())
+	return func(ctx context.Context) error {
+		for _, c := range dropped {
+			select {
+			case <-c.done:
+			case <-ctx.Done():
+				return fmt.Errorf("session of %s: its tasks have not ended yet: %w", c.snapshot().Initiator, ctx.Err())
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
-// Drain refuses new sessions with login status 0301h, asks the initiators to
-// log out (asynchronous message 1), and drops those that did not within
-// Config.DrainTime. It returns when no session is left, or ctx is done. The
-// portals stay open; Undrain takes sessions again.
+// Drain sends new sessions on to where the Directory says (Redirector; login
+// status 0101h), or refuses them with login status 0301h. It asks the initiators
+// to log out (asynchronous message 1), and drops those that did not within
+// Config.DrainTime. It returns when none of these is left, or ctx is done. The
+// portals stay open, and discovery is answered; Undrain takes sessions again.
 func (s *Server) Drain(ctx context.Context) error {
-	s.reg.refuse(true)
+	s.reg.refuse(draining, true)
 	for _, c := range s.all(true) {
 		if c.identity.Discovery {
 			c.end(errShutdown, true)
@@ -283,8 +294,8 @@ func (s *Server) Drain(ctx context.Context) error {
 		s.mu.Lock()
 		changed := s.changed
 		left := 0
-		for _, over := range s.conns {
-			if over {
+		for c, over := range s.conns {
+			if over && !c.identity.Discovery {
 				left++
 			}
 		}
@@ -304,8 +315,39 @@ func (s *Server) Drain(ctx context.Context) error {
 	}
 }
 
+// AskLogout asks the initiators of the sessions for which match holds to log out
+// (asynchronous message 1), and returns how many there are. They may log in
+// again, here too: those that another gateway sent here while it drained go back
+// there. Nothing happens to one that stays.
+func (s *Server) AskLogout(match func(SessionInfo) bool) (n int) {
+	for _, c := range s.all(true) {
+		if i := c.snapshot(); !i.Discovery && match(i) {
+			c.askLogout(s.cfg.DrainTime)
+			n++
+		}
+	}
+	return n
+}
+
 // Undrain ends what Drain began.
-func (s *Server) Undrain() { s.reg.refuse(false) }
+func (s *Server) Undrain() { s.reg.refuse(draining, false) }
+
+// errSuspended ends sessions that must not be answered any more.
+var errSuspended = errors.New("this gateway has no right to serve now")
+
+// Suspend resets all sessions, so that not even answers that are queued go
+// out, and refuses new ones with login status 0301h until Resume: a gateway
+// without the right to serve answers nobody (DESIGN R3). It does not wait for
+// their tasks.
+func (s *Server) Suspend() {
+	s.reg.refuse(suspended, true)
+	for _, c := range s.all(false) {
+		c.end(errSuspended, false)
+	}
+}
+
+// Resume ends what Suspend began.
+func (s *Server) Resume() { s.reg.refuse(suspended, false) }
 
 // Close closes the portals and resets all connections, and returns when none
 // of their tasks can touch a medium any more.

@@ -58,6 +58,11 @@ type burst struct {
 	dataSN iscsi.DataSN
 }
 
+// owed reports whether data is still to come that the response of t, which is
+// done, must not overtake. Call with conn.mu, of a task that is not held or from
+// the reader.
+func (t *task) owed() bool { return t.trailing || t.r2ts > 0 }
+
 var tasks = sync.Pool{New: func() any { return new(task) }}
 
 // newTask returns a task that only the caller knows.

@@ -107,13 +107,13 @@ func (c *conn) manage(r *iscsi.TaskRequest, credit, plugged bool) {
 	})
 }
 
-// abortParked aborts the task that r names if it is over but for unsolicited
-// data that its response waits for.
+// abortParked aborts the task that r names if it is over but for data that its
+// response waits for.
 func (c *conn) abortParked(r *iscsi.TaskRequest) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.tasks[r.RefTag]
-	if t == nil || t.LUN != r.LUN || t.early || !t.done || !t.trailing {
+	if t == nil || t.LUN != r.LUN || t.early || !t.done || !t.owed() {
 		return false
 	}
 	c.forget(t)
@@ -123,7 +123,7 @@ func (c *conn) abortParked(r *iscsi.TaskRequest) bool {
 
 // abortWaiting aborts the commands before r that it covers and that package
 // lun does not have: those that wait for their turn, and those that are over
-// but for unsolicited data that their response waits for. It covers all of
+// but for data that their response waits for. It covers all of
 // them for a target reset, else those of its logical unit. A target reset also
 // gives up those that did not come (RFC 7143 §4.2.3.3).
 func (c *conn) abortWaiting(r *iscsi.TaskRequest) {
@@ -138,7 +138,7 @@ func (c *conn) abortWaiting(r *iscsi.TaskRequest) {
 		case t.early:
 			c.win.plug(t.cmdSN)
 			c.dropEarly(t)
-		case t.done && t.trailing:
+		case t.done && t.owed():
 			c.forget(t)
 			t.free()
 		}
