@@ -50,7 +50,6 @@ type Command struct {
 	Sent bool
 
 	slot   int // while the target has it, else −1; guarded by Session.mu
-	wait   *waiter
 	length int // of the data, bytes
 	next   *Command
 	sense  [senseSize]byte

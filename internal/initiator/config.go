@@ -47,6 +47,9 @@ type Config struct {
 	// does so as well. At most MaxQueueDepth.
 	QueueDepth int
 
+	// Follow tells whether a login that the target sends on is to follow to portal,
+	// host:port; nil: it is. What is not followed is a failed login.
+	Follow func(portal string) bool
 	// Dial connects to a portal; nil: a net.Dialer with TCP_NODELAY. The
 	// connection may be any net.Conn.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -312,6 +312,9 @@ func (s *Session) rejected() error {
 	return fmt.Errorf("the target rejected a %v: %v", h.Opcode(), r.Reason)
 }
 
+// maxRest bounds how long a target can keep us from logging in again.
+const maxRest = 5 * time.Minute
+
 // asyncMessage takes an Asynchronous Message.
 func (s *Session) asyncMessage() error {
 	a, err := iscsi.ParseAsync(&s.h)
@@ -330,6 +333,9 @@ func (s *Session) asyncMessage() error {
 	s.mu.Lock()
 	err = s.status(a.StatSN)
 	s.window(a.ExpCmdSN, a.MaxCmdSN)
+	if a.Event == iscsi.AsyncDrop || a.Event == iscsi.AsyncDropSession {
+		s.rest = min(time.Duration(a.Param2)*time.Second, maxRest)
+	}
 	s.mu.Unlock()
 	if err != nil {
 		return err

@@ -20,7 +20,8 @@ var ErrConnecting = errors.New("not logged in yet")
 // Keeper keeps a session up: it logs in, and again whenever the session is
 // lost, under the same ISID and, where the Config names an instance, under the
 // next Instance.Login each time. It waits between attempts, longer each time
-// and by a random factor.
+// and by a random factor, and as long as a target that drops a session wants. It
+// goes to Config.Portal each time, wherever the last login was sent on to.
 type Keeper struct {
 	// MinWait and MaxWait bound the wait after a failed login or a loss; 0 is
 	// DefaultMinWait and DefaultMaxWait. They are read by Start.
@@ -115,10 +116,10 @@ func (k *Keeper) run(ctx context.Context) {
 		if !cfg.Instance.IsZero() {
 			cfg.Instance.Login++
 		}
-		began := time.Now()
+		began, rest := time.Now(), time.Duration(0)
 		s, err := Login(ctx, cfg)
 		if err == nil {
-			k.serve(ctx, s)
+			rest = k.serve(ctx, s)
 			if time.Since(began) > k.MaxWait {
 				wait = k.MinWait // it served for a while
 			}
@@ -128,14 +129,15 @@ func (k *Keeper) run(ctx context.Context) {
 				k.Failed(err)
 			}
 		}
-		k.pause(ctx, wait)
+		k.pause(ctx, wait, rest)
 		wait = min(2*wait, k.MaxWait)
 	}
 	k.set(nil, ErrClosed)
 }
 
-// serve is the life of one session.
-func (k *Keeper) serve(ctx context.Context, s *Session) {
+// serve is the life of one session. It returns how long the target wants to be
+// left alone after it (Time2Wait, RFC 7143 §11.9.1).
+func (k *Keeper) serve(ctx context.Context, s *Session) (rest time.Duration) {
 	k.up(s)
 	k.set(s, nil)
 	select {
@@ -148,15 +150,25 @@ func (k *Keeper) serve(ctx context.Context, s *Session) {
 	k.set(nil, s.Err())
 	<-s.Done()
 	k.down(s, s.Err())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rest
 }
 
-// pause waits for wait times 0.5 to 1.5, or until Retry or Stop.
-func (k *Keeper) pause(ctx context.Context, wait time.Duration) {
+// pause waits for wait times 0.5 to 1.5, or until Retry; and for rest in any
+// case. Stop ends it.
+func (k *Keeper) pause(ctx context.Context, wait, rest time.Duration) {
+	least := time.NewTimer(rest)
+	defer least.Stop()
 	t := time.NewTimer(time.Duration(float64(wait) * (0.5 + rand.Float64())))
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-k.retry:
+	case <-ctx.Done():
+	}
+	select {
+	case <-least.C:
 	case <-ctx.Done():
 	}
 }

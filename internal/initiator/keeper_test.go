@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -165,5 +166,113 @@ func TestRedirectionsAreFollowedAndBounded(t *testing.T) {
 	var e *iscsi.LoginError
 	if _, err = Login(t.Context(), cfg); err == nil || errors.As(err, &e) || dials != maxRedirects+1 {
 		t.Errorf("%v after %d", err, dials)
+	}
+}
+
+// A redirection is for one login: the next one begins where it is configured to,
+// and is sent on only where it is to follow.
+func TestKeeperReturnsAfterARedirection(t *testing.T) {
+	s := start(t)
+	cfg := s.config()
+	const home = "192.0.2.1:3260"
+	cfg.Portal = home
+	var mu sync.Mutex
+	var dialled []string
+	follow := true
+	cfg.Follow = func(to string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return follow && to == s.addr
+	}
+	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		mu.Lock()
+		dialled = append(dialled, addr)
+		mu.Unlock()
+		if addr == s.addr {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+		a, b := net.Pipe()
+		go redirector(t, b, s.addr)
+		return a, nil
+	}
+	ups, failed := make(chan *Session, 1), make(chan error, 64)
+	k := NewKeeper(cfg, func(s *Session) { ups <- s }, func(*Session, error) {})
+	k.MinWait, k.MaxWait = time.Millisecond, time.Millisecond
+	k.Failed = func(err error) { failed <- err }
+	k.Start()
+	for range 2 {
+		x := <-ups
+		if x.Portal() != s.addr {
+			t.Errorf("the session is with %s", x.Portal())
+		}
+		mu.Lock()
+		got := dialled
+		dialled = nil
+		mu.Unlock()
+		if !slices.Equal(got, []string{home, s.addr}) {
+			t.Errorf("dialled %q", got)
+		}
+		x.Drop(ErrClosed)
+	}
+	x := <-ups
+	mu.Lock()
+	follow, dialled = false, nil
+	mu.Unlock()
+	x.Drop(ErrClosed)
+	var e *iscsi.LoginError
+	if err := <-failed; !errors.As(err, &e) || e.Status != iscsi.LoginMovedTemporarily {
+		t.Error(err)
+	}
+	k.Stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if slices.Contains(dialled, s.addr) {
+		t.Errorf("it was followed: %q", dialled)
+	}
+}
+
+// A target that drops a session says how long it wants to be left alone.
+func TestKeeperLeavesTheTargetAlone(t *testing.T) {
+	for _, c := range []struct {
+		event iscsi.AsyncEvent
+		secs  uint16
+		want  time.Duration
+	}{
+		{iscsi.AsyncDropSession, 7, 7 * time.Second},
+		{iscsi.AsyncDrop, 3, 3 * time.Second},
+		{iscsi.AsyncDropSession, 0, 0},
+		{iscsi.AsyncDropSession, 0xffff, maxRest},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			conns := make(chan net.Conn, 8)
+			k := NewKeeper(Config{
+				Initiator: san.InitiatorPort{Name: hostName}, Target: targetName, Portal: "192.0.2.1", PingInterval: -1,
+				Dial: func(context.Context, string, string) (net.Conn, error) {
+					a, b := net.Pipe()
+					conns <- b
+					return a, nil
+				},
+			}, func(*Session) {}, func(*Session, error) {})
+			k.Start()
+			p := &peer{link: newLink(<-conns, nil), t: t}
+			if err := p.login(iscsi.DefaultLimits()); err != nil {
+				t.Fatal(err)
+			}
+			a := iscsi.Async{Event: c.event, StatSN: p.take(), ExpCmdSN: p.cmdSN, MaxCmdSN: p.cmdSN + 15, Param2: c.secs}
+			var h iscsi.BHS
+			a.Put(&h)
+			begin := time.Now()
+			p.send(&h, nil)
+			synctest.Wait()
+			k.Retry() // others may be back, this one is not
+			b := <-conns
+			d := time.Since(begin)
+			if d != c.want {
+				t.Errorf("%v with %d s: logged in again after %v", c.event, c.secs, d)
+			}
+			b.Close()
+			p.conn.Close()
+			k.Stop()
+		})
 	}
 }

@@ -90,7 +90,7 @@ func (cfg *Config) check(discovery bool) error {
 }
 
 // Login connects to cfg.Portal and logs in to cfg.Target, following up to
-// maxRedirects redirections. An error of the target's is an *iscsi.LoginError.
+// maxRedirects redirections, which hold for this login alone. An error of the target's is an *iscsi.LoginError.
 func Login(ctx context.Context, cfg Config) (*Session, error) {
 	if err := cfg.check(false); err != nil {
 		return nil, err
@@ -120,8 +120,12 @@ func (cfg *Config) login(ctx context.Context, discovery bool) (*link, *iscsi.Ori
 		if len(refused.Redirect) == 0 {
 			return nil, nil, fmt.Errorf("portal %s redirects the login and does not say where: %w", cfg.Portal, err)
 		}
-		cfg.Logger.Info("login redirected", "portal", cfg.Portal, "to", refused.Redirect[0].Addr)
-		cfg.Portal = refused.Redirect[0].Addr
+		to := refused.Redirect[0].Addr
+		if cfg.Follow != nil && !cfg.Follow(to) {
+			return nil, nil, fmt.Errorf("portal %s sends the login on to %s: %w", cfg.Portal, to, err)
+		}
+		cfg.Logger.Info("login redirected", "portal", cfg.Portal, "to", to)
+		cfg.Portal = to
 	}
 	return nil, nil, fmt.Errorf("portal %s: the login was redirected more than %d times, at last to %s", first, maxRedirects, cfg.Portal)
 }

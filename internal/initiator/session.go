@@ -38,9 +38,10 @@ type Session struct {
 	mu         sync.Mutex // guards what follows
 	err        error      // why the session has ended
 	loggingOut bool
-	draining   bool        // no commands are taken, and a logout follows the last one
-	drainTimer *time.Timer // ends a session that drains for too long
-	cmdSN      iscsi.CmdSN // of the next command
+	draining   bool          // no commands are taken, and a logout follows the last one
+	drainTimer *time.Timer   // ends a session that drains for too long
+	rest       time.Duration // that the target wants between its end and the next login
+	cmdSN      iscsi.CmdSN   // of the next command
 	maxCmdSN   iscsi.CmdSN
 	expStatSN  iscsi.StatSN
 	waiting    list // commands that were not admitted

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sango/internal/block"
+	"sango/internal/defect"
 	"sango/internal/san"
 )
 
@@ -165,7 +166,7 @@ func (c *Config) settings() settings {
 	return settings{
 		policy: c.Policy, instance: san.Instance{Group: c.Group, Run: c.Run}, takeOver: c.TakeOver,
 		requests: mostRequests, paths: maxPaths, depth: c.QueueDepth, command: c.Command, queue: c.Queue,
-		quiesce: c.Quiesce, failback: c.Failback, check: c.Check, noFence: c.noFence,
+		quiesce: c.Quiesce, failback: c.Failback, check: c.Check, noFence: c.noFence || defect.R4d,
 	}
 }
 

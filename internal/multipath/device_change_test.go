@@ -49,7 +49,7 @@ func TestPortGroups(t *testing.T) {
 		{lun.Transitioning, lun.Transitioning, 0},
 		{lun.ActiveOptimized, lun.Unavailable, 1},
 	} {
-		r.target.SetPortGroups(groupsOf(s.a, s.b))
+		r.setGroups(groupsOf(s.a, s.b))
 		if s.want == 0 {
 			until(t, d, "requests that wait", func(v *View) bool { return v.Waiting > 0 })
 			continue
@@ -63,12 +63,12 @@ func TestPortGroups(t *testing.T) {
 // SET TARGET PORT GROUPS makes another group the optimized one.
 func TestOptimize(t *testing.T) {
 	var r *rig
-	r = newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{SetGroups: func(_ *lun.Nexus, changes []alua.Change) error {
+	r = newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{SetGroups: func(_ *lun.Nexus, _ *lun.Unit, changes []alua.Change) error {
 		g := groupsOf(lun.ActiveNonOptimized, lun.ActiveNonOptimized)
 		for _, c := range changes {
 			g[c.ID-1].State = c.State
 		}
-		r.target.SetPortGroups(g)
+		r.setGroups(g)
 		return nil
 	}})
 	d := r.open(r.config())
@@ -122,7 +122,7 @@ func TestIdentityMismatch(t *testing.T) {
 	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
 	u, _ := newUnit(t, mem.Options{Size: rigSize, BlockSize: 512}, 0x0fedcba98765432)
 	r.units[1] = lun.MapEntry{Unit: u}
-	r.target.SetMap(r.units)
+	r.remap()
 	c := r.config()
 	c.URLs[1].LUN = 1
 	d := r.open(c)

@@ -2,6 +2,8 @@ package multipath
 
 import (
 	"net"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,4 +161,59 @@ func TestDrainOvertakesTheLogin(t *testing.T) {
 	if v := d.View(); v.Paths[0].State != PathDown {
 		t.Errorf("%s", show(&v))
 	}
+}
+
+// sendOn makes servers that drain send logins on to portal i.
+func (r *rig) sendOn(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.elsewhere = []netip.AddrPort{netip.MustParseAddrPort(r.proxies[i].Addr())}
+}
+
+// Where the portal that a login is sent on to has a path of its own, there is no
+// second one.
+func TestDrainSendsOnToAKnownPath(t *testing.T) {
+	r, servers, d, l := drainRig(t)
+	r.sendOn(1)
+	for range 3 {
+		drain(t, servers[0])
+		until(t, d, "one usable path, and a login that failed", func(v *View) bool {
+			return usable(v) == 1 && v.Paths[0].State == PathDown && strings.Contains(v.Paths[0].Error, "sends the login on")
+		})
+		l.more(100)
+		if n := len(servers[1].Sessions()); n != 1 {
+			t.Errorf("%d sessions with the other server", n)
+		}
+		servers[0].Undrain()
+		bothUp(t, d)
+		l.more(100)
+	}
+	l.end()
+	clean(t, d)
+}
+
+// A path that is the only one goes where it is sent, and back at the next login.
+func TestDrainSendsTheOnlyPathOn(t *testing.T) {
+	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
+	servers := twoServers(t, r)
+	r.portals = r.portals[:1]
+	r.sendOn(1)
+	cfg := r.config()
+	cfg.URLs = cfg.URLs[:1]
+	d := r.open(cfg)
+	l := startLoad(t, block.Check(d, t))
+	l.more(200)
+	drain(t, servers[0])
+	l.more(200)
+	if n := len(servers[1].Sessions()); n != 1 {
+		t.Errorf("%d sessions with the other server", n)
+	}
+	servers[0].Undrain()
+	if n := servers[1].AskLogout(func(target.SessionInfo) bool { return true }); n != 1 {
+		t.Errorf("%d sessions were asked to log out", n)
+	}
+	until(t, d, "a session where the path belongs", func(v *View) bool { return usable(v) == 1 && len(servers[0].Sessions()) == 1 })
+	l.more(200)
+	l.end()
+	clean(t, d)
 }

@@ -11,6 +11,7 @@ import (
 	"sango/internal/block"
 	"sango/internal/initiator"
 	"sango/internal/iscsi"
+	"sango/internal/pause"
 	"sango/internal/scsi"
 )
 
@@ -100,7 +101,7 @@ func (d *Device) look() {
 		if v.noPath && d.shape.Load() != nil {
 			return // the next path that comes up is probed
 		}
-		if pause(d.ctx, lookAgain) != nil {
+		if !pause.For(d.ctx, lookAgain) {
 			return
 		}
 	}

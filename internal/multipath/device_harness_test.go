@@ -43,6 +43,7 @@ type rig struct {
 	proxies []*harness.Proxy
 	log     *slog.Logger
 	units   map[san.LUN]lun.MapEntry
+	groups  []lun.PortGroup
 
 	mu       sync.Mutex // guards the fields below
 	server   *target.Server
@@ -50,6 +51,8 @@ type rig struct {
 	portals  []target.PortalAddr
 	direct   []string // the portals without proxies
 	accounts []san.CHAP
+	// elsewhere is where logins are sent on to while a server drains.
+	elsewhere []netip.AddrPort
 }
 
 // size of the volume in most tests.
@@ -107,7 +110,7 @@ func newRig(t testing.TB, o mem.Options, to lun.TargetOptions) *rig {
 	r.target = lun.NewTarget(testTarget, to)
 	r.units = map[san.LUN]lun.MapEntry{0: {Unit: r.unit}}
 	r.target.SetMap(r.units)
-	r.target.SetPortGroups([]lun.PortGroup{
+	r.setGroups([]lun.PortGroup{
 		{ID: 1, State: lun.ActiveOptimized, Ports: []san.TPG{1}},
 		{ID: 2, State: lun.ActiveOptimized, Ports: []san.TPG{2}},
 	})
@@ -133,6 +136,23 @@ func newRig(t testing.TB, o mem.Options, to lun.TargetOptions) *rig {
 		}
 	})
 	return r
+}
+
+// setGroups sets the target port groups.
+func (r *rig) setGroups(g []lun.PortGroup) {
+	r.groups = g
+	for _, e := range r.units {
+		e.Unit.SetPortGroups(g)
+		e.Unit.AccessChanged(nil)
+	}
+}
+
+// remap maps r.units.
+func (r *rig) remap() {
+	for _, e := range r.units {
+		e.Unit.SetPortGroups(r.groups)
+	}
+	r.target.SetMap(r.units)
 }
 
 // serve starts the server.
@@ -174,6 +194,13 @@ func (r *rig) Portals(string) []target.PortalAddr {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.portals
+}
+
+// Elsewhere implements target.Redirector.
+func (r *rig) Elsewhere(string) []netip.AddrPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.elsewhere
 }
 
 // Discovery implements target.Directory.

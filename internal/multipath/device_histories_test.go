@@ -31,19 +31,6 @@ func (u *user) device() (*Device, chan struct{}) {
 	return u.dev, u.now
 }
 
-// once does a request. (Package block keeps its channels from one bubble of
-// synctest to the next.)
-func once(d *Device, op block.Op, off int64, p []byte) error {
-	ended := make(chan struct{})
-	r := &block.Request{Op: op, Off: off, Len: int64(len(p)), Done: func(*block.Request) { close(ended) }}
-	if len(p) > 0 {
-		r.Bufs = [][]byte{p}
-	}
-	d.Submit(r)
-	<-ended
-	return r.Err
-}
-
 // do does a request until a device has done it.
 func (u *user) do(r func(d *Device) error) error {
 	for {
@@ -67,21 +54,21 @@ func (u *user) work(first, n, writes int) error {
 		if err := u.do(func(d *Device) error {
 			data := make([]byte, worldBlock) // of this try alone
 			binary.BigEndian.PutUint64(data, version)
-			return once(d, block.OpWrite, off, data)
+			return block.WriteAt(d, data, off, 0)
 		}); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		wrote[k] = version
 		k = (i * 7) % n
 		off = int64(first+k) * worldBlock
-		if err := u.do(func(d *Device) error { return once(d, block.OpRead, off, buf) }); err != nil {
+		if err := u.do(func(d *Device) error { return block.ReadAt(d, buf, off) }); err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
 		if got := binary.BigEndian.Uint64(buf); got != wrote[k] {
 			return fmt.Errorf("block %d was read as version %d, want %d", first+k, got, wrote[k])
 		}
 		if i%16 == 0 {
-			if err := u.do(func(d *Device) error { return once(d, block.OpFlush, 0, nil) }); err != nil {
+			if err := u.do(func(d *Device) error { return block.Flush(d) }); err != nil {
 				return fmt.Errorf("flush: %w", err)
 			}
 		}

@@ -31,7 +31,7 @@ func (r *rig) restart(boot byte, cache bool) {
 	r.halt()
 	old := r.units[0].Unit
 	r.units[0] = lun.MapEntry{Unit: u}
-	r.target.SetMap(r.units)
+	r.remap()
 	if err := old.Close(); err != nil {
 		r.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sango/internal/initiator"
+	"sango/internal/pause"
 	"sango/internal/san"
 	"sango/internal/scsi"
 	"sango/internal/scsi/alua"
@@ -94,7 +95,7 @@ func (k *worldKeeper) run() {
 		w.mu.Lock()
 		d, refused := time.Duration(10+w.r.IntN(200))*ms, w.refused[k.portal]
 		w.mu.Unlock()
-		if pause(k.ctx, d) != nil {
+		if !pause.For(k.ctx, d) {
 			return
 		}
 		if refused {

@@ -67,7 +67,7 @@ func cached(t *testing.T) (*rig, *backed) {
 	}
 	old := r.unit
 	r.units[0] = lun.MapEntry{Unit: u}
-	r.target.SetMap(r.units)
+	r.remap()
 	if err := old.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestModePages(t *testing.T) {
 // A device opens over paths that do not serve yet, when they do.
 func TestOpenStandby(t *testing.T) {
 	r := newRig(t, mem.Options{BlockSize: 512}, lun.TargetOptions{})
-	r.target.SetPortGroups(groupsOf(lun.Standby, lun.Transitioning))
+	r.setGroups(groupsOf(lun.Standby, lun.Transitioning))
 	type result struct {
 		d   *Device
 		err error
@@ -180,7 +180,7 @@ func TestOpenStandby(t *testing.T) {
 		t.Fatalf("opened without a path that serves: %v", x.err)
 	case <-timer.C:
 	}
-	r.target.SetPortGroups(groupsOf(lun.ActiveNonOptimized, lun.Standby))
+	r.setGroups(groupsOf(lun.ActiveNonOptimized, lun.Standby))
 	x := <-c
 	if x.err != nil {
 		t.Fatal(x.err)
@@ -271,7 +271,7 @@ func TestShrink(t *testing.T) {
 	}
 	r.units[0], r.units[1] = lun.MapEntry{Unit: small}, r.units[0]
 	r.target.SetMap(r.units)
-	r.target.SetPortGroups([]lun.PortGroup{
+	small.SetPortGroups([]lun.PortGroup{
 		{ID: 1, State: lun.ActiveOptimized, Ports: []san.TPG{1}},
 		{ID: 2, State: lun.ActiveOptimized, Ports: []san.TPG{2}},
 	})

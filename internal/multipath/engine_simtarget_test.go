@@ -182,6 +182,10 @@ func (s *sim) execute(c *simCmd) {
 		sess.attn = 0
 	case s.faults && s.chance(200):
 		ev.out = s.refusal()
+		// What another host aborts may have been executed before.
+		if ev.out.status == scsi.TaskAborted && c.act.kind == actSend && s.chance(2) {
+			s.client.execute(c)
+		}
 	case t.moving:
 		ev.out = sense(scsi.NotReady, scsi.ASCAccessTransition)
 	case t.state(i) == alua.Standby:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,15 @@ func (d *Device) login(p *portal) initiator.Config {
 	c.Target = p.url.Target
 	c.Initiator.ISID = d.isid(p)
 	c.Instance = san.Instance{Group: d.cfg.Group, Run: d.cfg.Run, Login: uint32(p.id-1)<<loginShift + 1}
+	c.Follow = func(to string) bool { return !d.knows(to, p) }
 	return c
+}
+
+// knows reports whether a path other than p leads to a portal of its target. A
+// login that is sent on there is not to follow: it would only be a second
+// session to the same gateway, and missing where it belongs when that is back.
+func (d *Device) knows(host string, p *portal) bool {
+	return slices.ContainsFunc(d.all(), func(o *portal) bool { return o != p && o.url.Host == host && o.url.Target == p.url.Target })
 }
 
 // dialing is what discovery sessions share with those of paths.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sango/internal/initiator"
+	"sango/internal/pause"
 	"sango/internal/scsi"
 )
 
@@ -76,8 +77,8 @@ func (a *asker) do(ctx context.Context, c *initiator.Command) error {
 		case scsi.Good, scsi.ConditionMet:
 			return nil
 		case scsi.Busy, scsi.TaskSetFull:
-			if err := pause(ctx, busyPause); err != nil {
-				return err
+			if !pause.For(ctx, busyPause) {
+				return ctx.Err()
 			}
 			continue
 		case scsi.CheckConditionStatus:
@@ -99,18 +100,6 @@ func (a *asker) do(ctx context.Context, c *initiator.Command) error {
 		if sense.Key == scsi.UnitAttention && a.attention != nil {
 			a.attention(sense.ASC)
 		}
-	}
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
