@@ -145,7 +145,7 @@ end:	do
 	/* a write: admitted, the right looked at, submitted */
 	:: d_step { mode[m] == SERVING && MAY(m) && flight[m] == 0 -> flight[m] = at[m] }
 	:: d_step { flight[m] != 0 -> land(m) }
-	/* the view tells it to give up */
+	/* the view tells it to give up: sooner or later, since it flushes first while it serves on */
 	:: d_step { mode[m] == SERVING && st == MOVING && owner == m && !released ->
 #ifdef NO_DRAIN
 		if

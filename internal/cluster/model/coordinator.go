@@ -16,24 +16,28 @@ type Coordinator struct {
 	eff  []Effect
 	view view
 	term Revision // 0: not elected
+	from Instant  // since when
 	ids  uint64   // the last number given to a transaction
 
 	members map[Member]*member
 	volumes map[san.UUID]*volume
-	order   []san.UUID          // of all volumes, so that equal histories decide alike
-	load    map[GatewayID]int   // weights of the volumes that a gateway has or gets
-	named   map[GatewayID]int   // records of ownership that name a gateway
-	pending map[uint64]proposal // transactions under way
+	order   []san.UUID                     // of all volumes, so that equal histories decide alike
+	load    map[GatewayID]load             // of the volumes that a gateway has or gets
+	works   map[GatewayID]map[san.UUID]int // as gateways told last
+	named   map[GatewayID]int              // records of ownership that name a gateway
+	pending map[uint64]proposal            // transactions under way
 
-	queue    []san.UUID           // volumes to be decided on
-	due      map[san.UUID]Instant // when a volume is to be decided on again
-	next     Instant              // the earliest of due
-	blocked  []san.UUID           // planned moves that wait for others to end
-	moves    int                  // planned moves under way
-	fences   int                  // under way
-	parked   []san.UUID           // volumes that wait for fences to end
-	contact  Instant              // when the store was last heard of
-	balanced Instant              // when balance was last looked at
+	queue   []san.UUID           // volumes to be decided on
+	due     map[san.UUID]Instant // when a volume is to be decided on again
+	next    Instant              // the earliest of due
+	blocked []san.UUID           // planned moves that wait for others to end
+	moves   int                  // planned moves under way
+	fences  int                  // of volumes, under way
+	parked  []san.UUID           // volumes that wait for fences to end
+	contact Instant              // when the store was last heard of
+
+	suspected map[Member][]Guard // by whom, as the last heartbeats say
+	balanced  Instant            // when balance was last looked at
 }
 
 // proposal is a transaction under way: about a volume, or about a gateway.
@@ -42,7 +46,7 @@ type proposal struct {
 	gateway *member
 	planned bool      // begins a planned move
 	toward  GatewayID // who is to get the volume,
-	weight  int       // that much load
+	work    int       // that much
 	puts    []Record  // for streamFirst
 }
 
@@ -51,10 +55,12 @@ type member struct {
 	name  Member
 	heard Instant // when its last heartbeat was seen
 	since Instant // when it was first seen alive
+	vote  Instant // when its suspicions begin to count
 	well  bool    // for Failback; volumes have been looked at since
 	// whole: the operator's command, or a driver, has ended all of it.
 	whole  bool
 	fences map[san.UUID]fencing
+	works  []int    // that it had when balance was looked at, at most looks times
 	busy   bool     // a transaction about it is under way,
 	await  Revision // or is committed, and not seen yet
 	retry  Instant
@@ -74,10 +80,14 @@ type volume struct {
 	busy    bool     // a transaction about it is under way,
 	await   Revision // or is committed, and not seen yet
 	retry   Instant  // no transaction before
-	weight  int
-	stay    Instant // no move for balance or failback before
+	work    int      // as far as is known
+	learned Instant  // what its gateway does not tell of has no work from then on
+	stay    Instant  // no move for balance or failback before
+	sticky  Instant  // how long it stayed after the last move for balance
 	asked   *MoveAsked
 	askable Instant // no move that a host asks for before
+	reopen  reopening
+	had     Member // who served it last
 
 	// as counted:
 	rec     OwnerRecord
@@ -88,7 +98,7 @@ type volume struct {
 func NewCoordinator(c Config) *Coordinator {
 	return &Coordinator{
 		set: c.withDefaults(), view: newView(), members: map[Member]*member{}, volumes: map[san.UUID]*volume{},
-		load: map[GatewayID]int{}, named: map[GatewayID]int{}, pending: map[uint64]proposal{}, due: map[san.UUID]Instant{}, next: never,
+		load: map[GatewayID]load{}, works: map[GatewayID]map[san.UUID]int{}, named: map[GatewayID]int{}, pending: map[uint64]proposal{}, due: map[san.UUID]Instant{}, next: never,
 	}
 }
 
@@ -131,11 +141,7 @@ func (c *Coordinator) take(ev Event) {
 			c.enqueue(v)
 		}
 	case Weighed:
-		if v := c.volumes[ev.Volume]; v != nil {
-			c.uncount(v)
-			v.weight = max(1, ev.Weight)
-			c.count(v)
-		}
+		c.weighed(ev)
 	}
 }
 
@@ -156,7 +162,7 @@ func (c *Coordinator) touch() {
 // wait starts afresh, on its own clock.
 func (c *Coordinator) elected(term Revision) {
 	c.term = term
-	c.balanced, c.contact = c.now, c.now
+	c.from, c.balanced, c.contact = c.now, c.now, c.now
 	for _, m := range c.members {
 		if c.set.has(waitAfresh) {
 			m.heard = c.now
@@ -178,6 +184,7 @@ func (c *Coordinator) elected(term Revision) {
 func (c *Coordinator) snapshot(s Snapshot) {
 	old := c.view
 	c.view = newView()
+	clear(c.works) // is told again
 	for _, ch := range s.Changes {
 		c.view.apply(ch)
 	}
@@ -210,8 +217,8 @@ func (c *Coordinator) changed(ch Change) {
 	}
 	switch ch.Key.Kind {
 	case KindGateway:
-		if r, ok := ch.Record.(GatewayRecord); ok {
-			c.member(r.Member())
+		if r, ok := ch.Record.(GatewayRecord); ok && c.members[r.Member()] == nil {
+			c.member(r.Member()).vote = c.now + c.set.TTL
 		}
 		c.enqueueAll()
 	case KindBeat:
@@ -224,7 +231,11 @@ func (c *Coordinator) changed(ch Change) {
 		c.enqueue(c.volume(ch.Key.Volume))
 	case KindOwner:
 		c.reindex(ch.Key.Volume)
-		c.enqueue(c.volume(ch.Key.Volume))
+		v := c.volume(ch.Key.Volume)
+		if v.rec.State == Free && v.rec.Reason == ReasonFailed {
+			c.failed(v)
+		}
+		c.enqueue(v)
 	}
 	c.settle()
 }
@@ -260,7 +271,7 @@ func (c *Coordinator) member(m Member) *member {
 func (c *Coordinator) volume(id san.UUID) *volume {
 	v := c.volumes[id]
 	if v == nil {
-		v = &volume{id: id, weight: 1}
+		v = &volume{id: id}
 		c.volumes[id] = v
 		i, _ := slices.BinarySearchFunc(c.order, id, compareIDs)
 		c.order = slices.Insert(c.order, i, id)
@@ -274,8 +285,12 @@ func compareIDs(a, b san.UUID) int { return slices.Compare(a[:], b[:]) }
 func (c *Coordinator) reindex(id san.UUID) {
 	v := c.volume(id)
 	c.uncount(v)
+	old := v.rec
 	v.rec = c.view.owner(id).rec
 	c.count(v)
+	if at := v.rec.at(); at != "" && at != old.at() {
+		c.came(v)
+	}
 	for _, m := range []Member{v.rec.Owner, v.rec.To} {
 		if !m.IsZero() {
 			c.member(m)
@@ -284,6 +299,9 @@ func (c *Coordinator) reindex(id san.UUID) {
 }
 
 func (c *Coordinator) count(v *volume) {
+	if v.rec.State == Active {
+		v.had = v.rec.Owner
+	}
 	c.tally(v, 1)
 	v.planned = v.rec.State == Moving && !v.rec.Released && !c.view.gone(v.rec.Owner)
 	if v.planned {
@@ -303,17 +321,16 @@ func (c *Coordinator) uncount(v *volume) {
 func (c *Coordinator) unblock() {
 	c.moves--
 	for _, id := range c.blocked {
-		c.enqueue(c.volumes[id])
+		if v := c.volumes[id]; v != nil {
+			c.enqueue(v)
+		}
 	}
 	c.blocked = nil
 }
 
 func (c *Coordinator) tally(v *volume, sign int) {
-	switch v.rec.State {
-	case Active:
-		c.load[v.rec.Owner.Gateway] += sign * v.weight
-	case Moving:
-		c.load[v.rec.To.Gateway] += sign * v.weight
+	if at := v.rec.at(); at != "" {
+		c.burden(at, sign, v.work)
 	}
 	if v.rec.Owner.Gateway != "" {
 		c.named[v.rec.Owner.Gateway] += sign

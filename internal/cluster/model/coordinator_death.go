@@ -25,9 +25,10 @@ func (c *Coordinator) deaths() {
 // more, so that a split in halves ends with one of them alive.
 func (c *Coordinator) suspicions(live []Member) {
 	votes := map[Member][]Guard{} // the records of those who suspect it
+	c.suspected = votes
 	for _, name := range live {
 		b := c.view.beats[name.Gateway].rec
-		if b.Incarnation != name.Incarnation {
+		if b.Incarnation != name.Incarnation || c.now < c.member(name).vote && c.set.has(votesLater) {
 			continue
 		}
 		for _, s := range b.Suspects {
@@ -57,6 +58,12 @@ func (c *Coordinator) suspicions(live []Member) {
 	if worst != nil {
 		c.declare(worst, ReasonSuspected, votes[worst.name]...) // as long as they live
 	}
+}
+
+// doubtful reports whether m may be about to be declared dead: what it is given
+// now would move once more.
+func (c *Coordinator) doubtful(m Member) bool {
+	return c.set.TTL > 0 && c.now > c.member(m).heard+c.set.TTL/2 || len(c.suspected[m]) > 0
 }
 
 // declare proposes that m is dead. The guard of its last heartbeat makes that

@@ -44,13 +44,15 @@ func (c *Coordinator) fence(m *member, v *volume, from san.UUID) {
 	case f.busy || f.done:
 	case c.now < f.retry:
 		c.again(v, f.retry)
-	case c.fences >= c.set.Window:
+	case c.fences >= c.set.Window && !from.IsZero():
 		if !v.parked {
 			v.parked = true
 			c.parked = append(c.parked, v.id)
 		}
 	default:
-		c.fences++
+		if !from.IsZero() { // else there is one for each gateway, and waits for no driver
+			c.fences++
+		}
 		f.busy = true
 		m.fences[from] = f
 		c.eff = append(c.eff, Fence{m.name, from})
@@ -62,7 +64,9 @@ func (c *Coordinator) fence(m *member, v *volume, from san.UUID) {
 func (c *Coordinator) fenceEnded(ev FenceEnded) {
 	m := c.member(ev.Member)
 	if f := m.fences[ev.Volume]; f.busy {
-		c.fences--
+		if !ev.Volume.IsZero() {
+			c.fences--
+		}
 		m.fences[ev.Volume] = fencing{done: ev.OK, retry: c.now + c.set.Retry}
 	}
 	if ev.OK && ev.Volume.IsZero() {
@@ -70,8 +74,10 @@ func (c *Coordinator) fenceEnded(ev FenceEnded) {
 	}
 	c.record(m)
 	switch v := c.volumes[ev.Volume]; {
-	case v == nil:
+	case ev.Volume.IsZero():
 		c.enqueueAll()
+	case v == nil: // deleted meanwhile
+		delete(m.fences, ev.Volume)
 	case ev.OK:
 		c.enqueue(v)
 	default:

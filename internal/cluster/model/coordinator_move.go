@@ -1,6 +1,9 @@
 package model
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // decide does what the state of a volume asks for.
 func (c *Coordinator) decide(v *volume) {
@@ -12,6 +15,7 @@ func (c *Coordinator) decide(v *volume) {
 		return
 	}
 	if _, ok := c.view.volumes[v.id]; !ok {
+		c.deleted(v)
 		return
 	}
 	switch o := v.rec; o.State {
@@ -19,6 +23,10 @@ func (c *Coordinator) decide(v *volume) {
 		why := o.Reason
 		if why == "" {
 			why = ReasonNew
+		}
+		if to, ok := c.ordered(v); ok {
+			c.give(v, Member{}, to, why)
+			return
 		}
 		c.grant(v, Member{}, why)
 	case Active:
@@ -69,18 +77,23 @@ func (c *Coordinator) decideMoving(v *volume) {
 
 // grant gives a volume that nobody can write any more to the best gateway.
 func (c *Coordinator) grant(v *volume, from Member, why Reason) {
+	if at := c.from + c.set.Gather; c.now < at && c.unused() && !c.witnessed(v) {
+		c.again(v, at)
+		return
+	}
 	to, ok := c.place(v, "")
 	if !ok {
 		return // the next gateway that comes has it decided on again
 	}
-	if v.rec.Failed == to.Gateway && v.rec.State == Free {
-		// Nobody else is there. Do not try at once what has just failed.
-		if at := v.stay; c.now < at {
-			c.again(v, at)
-			return
-		}
-		v.stay = c.now + 5*c.set.Retry
+	if at := c.mayOpen(v, to); c.now < at {
+		c.again(v, at)
+		return
 	}
+	c.give(v, from, to, why)
+}
+
+// give is grant to a certain one.
+func (c *Coordinator) give(v *volume, from, to Member, why Reason) {
 	e := v.rec.Epoch
 	if c.set.has(raiseEpoch) || e == 0 {
 		e++
@@ -90,14 +103,27 @@ func (c *Coordinator) grant(v *volume, from Member, why Reason) {
 	})
 }
 
-// change proposes a new record of ownership, guarded by the old one, and by the
-// one who is to own the volume being alive.
+// unused reports whether nobody that lives has a volume: the cluster starts.
+func (c *Coordinator) unused() bool {
+	return !slices.ContainsFunc(c.view.live(), func(m Member) bool { return c.load[m.Gateway].volumes > 0 })
+}
+
+// witnessed reports whether somebody who lives was there when v was served: so
+// its owner is gone, and the cluster does not start.
+func (c *Coordinator) witnessed(v *volume) bool {
+	return v.rec.State == Active && slices.ContainsFunc(c.view.live(), func(m Member) bool {
+		return c.view.gateways[m.Gateway].rev < c.view.owner(v.id).rev
+	})
+}
+
+// change proposes a new record of ownership, guarded by the old one, by the one
+// who is to own the volume being alive, and by the volume not being deleted.
 func (c *Coordinator) change(v *volume, o OwnerRecord) {
 	p := proposal{volume: v, planned: v.rec.State == Active && !o.Released}
 	if v.rec.State == Free || v.rec.State == Active || v.rec.To != o.To {
 		p.toward = o.To.Gateway
 	}
-	guards := []Guard{c.view.guard(GatewayRecord{ID: o.To.Gateway}.Key())}
+	guards := []Guard{c.view.guard(GatewayRecord{ID: o.To.Gateway}.Key()), c.view.guard(VolumeRecord{ID: v.id}.Key())}
 	if c.set.has(guardOwner) {
 		guards = append(guards, c.view.guard(o.Key()))
 	}
@@ -115,7 +141,7 @@ func (c *Coordinator) wish(v *volume) {
 	}
 	if a := v.asked; a != nil {
 		v.asked = nil
-		if to, ok := c.candidate(a.To); ok && to != o.Owner && c.now >= v.askable {
+		if to, ok := c.candidate(a.To); ok && !c.doubtful(to) && to != o.Owner && c.mayAsk(v, a.Asked) {
 			v.askable, v.stay = c.now+c.set.AskEvery, c.now+c.set.Sticky
 			c.move(v, to, ReasonAsked, a.Asked)
 			return
@@ -126,7 +152,7 @@ func (c *Coordinator) wish(v *volume) {
 			return
 		}
 		to, ok := c.candidate(id)
-		if !ok || !c.members[to].well || v.rec.Failed == id {
+		if !ok || !c.members[to].well || c.doubtful(to) || v.rec.Failed == id {
 			continue
 		}
 		if c.now < v.stay {
@@ -136,6 +162,29 @@ func (c *Coordinator) wish(v *volume) {
 		c.move(v, to, ReasonFailback, "")
 		return
 	}
+}
+
+// mayAsk reports whether v is moved because somebody asked. Hosts that do not
+// agree would have it to and fro: where one wanted it, or the administrator, it
+// stays for a while, whatever other hosts want.
+func (c *Coordinator) mayAsk(v *volume, asked string) bool {
+	if asked == Administrator {
+		return true
+	}
+	if v.rec.Reason == ReasonAsked && c.now < v.stay && asker(asked) != asker(v.rec.Asked) {
+		return false
+	}
+	return c.now >= v.askable
+}
+
+// asker returns the name of the initiator that asked, in the words that are
+// usual (OwnerRecord.Asked), else all of them.
+func asker(asked string) string {
+	if f := strings.Fields(asked); len(f) == 3 {
+		name, _, _ := strings.Cut(f[1], ",")
+		return name
+	}
+	return asked
 }
 
 // move begins a planned move, or has it wait for others to end.
@@ -169,78 +218,40 @@ func (c *Coordinator) candidate(id GatewayID) (Member, bool) {
 }
 
 // place chooses who gets a volume: a preferred gateway if one is there, else
-// the one with the least load, among those that have been alive for a while
-// and could open it last time, if there are such. Not the one named but.
+// the one with the fewest volumes (for one that is busy: with the least work),
+// among those that nobody doubts, that have been alive for a while and could open
+// it, if there are such. Not the one named but.
 func (c *Coordinator) place(v *volume, but GatewayID) (Member, bool) {
 	var best Member
-	var least [3]int
+	var least [5]int
 	prefer := c.view.volumes[v.id].rec.Prefer
 	for _, m := range c.view.live() {
 		if _, ok := c.candidate(m.Gateway); !ok || m.Gateway == but {
 			continue
 		}
-		var cost [3]int
+		var cost [5]int
+		if c.doubtful(m) {
+			cost[0] += 4
+		}
 		if v.rec.Failed == m.Gateway {
 			cost[0] += 2
 		}
 		if c.now < c.member(m).since+2*c.set.TTL {
 			cost[0]++
 		}
-		if i := slices.Index(prefer, m.Gateway); i >= 0 {
-			cost[1] = i - len(prefer)
+		if cost[1] = v.reopen.on[m.Gateway]; m == v.had && v.reopen.tries > 0 && cost[1] == 0 {
+			cost[1] = -1 // it could open it
 		}
-		cost[2] = c.load[m.Gateway]
+		if i := slices.Index(prefer, m.Gateway); i >= 0 {
+			cost[2] = i - len(prefer)
+		}
+		l := c.load[m.Gateway]
+		if cost[3], cost[4] = l.volumes, l.work; v.work > 0 {
+			cost[3], cost[4] = l.work, l.volumes
+		}
 		if best.IsZero() || slices.Compare(cost[:], least[:]) < 0 {
 			best, least = m, cost
 		}
 	}
 	return best, !best.IsZero()
-}
-
-// balance moves one volume from the most to the least loaded gateway, if that
-// makes the difference smaller and nothing else is going on.
-func (c *Coordinator) balance() {
-	if c.set.Balance < 0 || c.now < c.balanced+c.set.Balance {
-		return
-	}
-	c.balanced = c.now
-	if c.moves > 0 || len(c.pending) > 0 || len(c.queue) > 0 || len(c.due) > 0 {
-		return
-	}
-	var most, least Member
-	total, n := 0, 0
-	for _, m := range c.view.live() {
-		if _, ok := c.candidate(m.Gateway); !ok {
-			continue
-		}
-		total += c.load[m.Gateway]
-		n++
-		if most.IsZero() || c.load[m.Gateway] > c.load[most.Gateway] {
-			most = m
-		}
-		if c.members[m].well && (least.IsZero() || c.load[m.Gateway] < c.load[least.Gateway]) {
-			least = m
-		}
-	}
-	if least.IsZero() || n == 0 {
-		return
-	}
-	gap := c.load[most.Gateway] - c.load[least.Gateway]
-	if gap*n*100 <= total*c.set.Slack {
-		return
-	}
-	// The heaviest that makes the gap smaller: never one that swaps the two.
-	var pick *volume
-	for _, id := range c.order {
-		v := c.volumes[id]
-		fits := v.rec.State == Active && v.rec.Owner == most && !v.busy && 2*v.weight <= gap && c.now >= v.stay &&
-			v.rec.Failed != least.Gateway && !slices.Contains(c.view.volumes[id].rec.Prefer, most.Gateway)
-		if fits && (pick == nil || v.weight > pick.weight) {
-			pick = v
-		}
-	}
-	if pick != nil {
-		pick.stay = c.now + c.set.Sticky
-		c.move(pick, least, ReasonBalance, "")
-	}
 }

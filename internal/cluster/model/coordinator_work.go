@@ -63,10 +63,28 @@ func (c *Coordinator) work() {
 		if len(c.queue) == 0 {
 			return
 		}
-		v := c.volumes[c.queue[0]]
+		v := c.volumes[c.queue[0]] // what is queued is not forgotten
 		c.queue = c.queue[1:]
 		v.queued = false
 		c.decide(v)
+	}
+}
+
+// deleted forgets a volume that has no record any more, and nobody owns: nothing
+// about it is under way.
+func (c *Coordinator) deleted(v *volume) {
+	if _, owned := c.view.owners[v.id]; owned || v.parked || v.queued {
+		return // decided on again
+	}
+	delete(c.volumes, v.id)
+	delete(c.due, v.id)
+	if i, ok := slices.BinarySearchFunc(c.order, v.id, compareIDs); ok {
+		c.order = slices.Delete(c.order, i, i+1)
+	}
+	for _, m := range c.members {
+		if !m.fences[v.id].busy {
+			delete(m.fences, v.id)
+		}
 	}
 }
 
@@ -77,8 +95,8 @@ func (c *Coordinator) propose(p proposal, guards []Guard, puts []Record, deletes
 	if p.volume != nil {
 		p.volume.busy = true
 		if p.toward != "" {
-			p.weight = p.volume.weight
-			c.load[p.toward] += p.weight
+			p.work = p.volume.work
+			c.burden(p.toward, 1, p.work)
 		}
 	} else {
 		p.gateway.busy = true
@@ -122,7 +140,7 @@ func (c *Coordinator) answered(a Answered) {
 // now, if it was made.
 func (c *Coordinator) drop(id uint64) {
 	if p := c.pending[id]; p.toward != "" {
-		c.load[p.toward] -= p.weight
+		c.burden(p.toward, -1, p.work)
 	}
 	delete(c.pending, id)
 }

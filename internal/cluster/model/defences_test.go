@@ -66,7 +66,7 @@ func slowStream(h *history) {
 // their way to it.
 func lateAnswers(h *history) {
 	r3Alone(h)
-	h.FenceFails, h.Slow = 100, 50
+	h.FenceFails, h.Slow, h.Answers = 100, 0, 50
 	for i := range 4 {
 		h.Faults = append(h.Faults, fault{Instant(3+6*i) * Second, faultCut, i, 5 * Second})
 	}
@@ -155,6 +155,31 @@ func TestOutage(t *testing.T) {
 		}
 		if (off == 0) != (deaths == 0) {
 			t.Errorf("%d gateways were declared dead, with the defences %b switched off", deaths, off)
+		}
+	}
+}
+
+// TestSplit looks whether the halves of a cluster that don't reach each other
+// kill each other in turn, each time that one of them comes back, and whether
+// it is the rule about who has just come that keeps them from it.
+func TestSplit(t *testing.T) {
+	for _, off := range []defence{0, votesLater} {
+		set, moves := simConfig, 0
+		set.off = off
+		const volumes, seeds = 4, 10
+		for seed := range uint64(seeds) {
+			h := history{Seed: seed, Gateways: 4, Linger: 300 * Millisecond, Skew: 10, Faults: []fault{{10 * Second, faultSplit, 0, 6 * Second}}}
+			for range volumes {
+				h.Fencing = append(h.Fencing, FenceDriver)
+			}
+			w := play(h, set, nil)
+			if w.err != nil {
+				t.Fatal(w.err)
+			}
+			moves += w.store.moves[ReasonDead]
+		}
+		if (off == 0) != (moves <= volumes*seeds) {
+			t.Errorf("%d moves of %d volumes for death, with the defences %b switched off", moves, volumes*seeds, off)
 		}
 	}
 }

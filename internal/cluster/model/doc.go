@@ -1,8 +1,7 @@
 // Package model decides who may serve a volume, and who counts as alive
-// (DESIGN R1 to R6 and §5). Nothing serves it yet: no gateway runs these
-// machines, one node still serves alone. docs/cluster-model.md tells the
-// protocol from its records to its invariants, test/spin checks a second
-// model of it.
+// (DESIGN R1 to R6 and §5). Package cluster runs it. docs/cluster-model.md
+// tells the protocol from its records to its invariants, test/spin checks a
+// second model of it.
 //
 // There are two machines. Every gateway runs a Gateway, which holds the right
 // to serve, opens and closes volumes and says what may be admitted; the

@@ -50,6 +50,10 @@ type (
 		Volume san.UUID
 		Epoch  san.Epoch
 	}
+	// Prepare makes stable what is written, while commands go on: so there is
+	// little left to flush when they wait. Answered by Prepared, once; Hold does
+	// not wait for that for ever.
+	Prepare struct{ Volume san.UUID }
 	// Hold: new commands wait. Answered by Drained when none is under way.
 	Hold struct{ Volume san.UUID }
 	// Refuse: new and held commands are answered with 02/04/0A.
@@ -86,14 +90,24 @@ type (
 		Volume san.UUID
 		Record OwnerRecord
 	}
+	// Prefer: this is the gateway that should own the volume before all others;
+	// "": it makes no difference.
+	Prefer struct {
+		Volume  san.UUID
+		Gateway GatewayID
+	}
 	// PublishGateways: a gateway came or went: the states of its ports follow.
 	PublishGateways struct{}
 	// Attend: raise ASYMMETRIC ACCESS STATE CHANGED (06/2A/06) for every nexus
-	// of the volume on this gateway, but for Asked.
+	// of the volume on this gateway, but for Asked. It comes before the Publish
+	// that it is about: no command meets the new owner before it.
 	Attend struct {
 		Volume san.UUID
 		Asked  string
 	}
+	// Forget: the volume was deleted, and is not open here: nothing will be said
+	// of it any more.
+	Forget struct{ Volume san.UUID }
 )
 
 func (Propose) effect()         {}
@@ -106,6 +120,7 @@ func (Rejoin) effect()          {}
 func (Left) effect()            {}
 func (Open) effect()            {}
 func (Serve) effect()           {}
+func (Prepare) effect()         {}
 func (Hold) effect()            {}
 func (Refuse) effect()          {}
 func (Cancel) effect()          {}
@@ -116,5 +131,7 @@ func (Stop) effect()            {}
 func (Resume) effect()          {}
 func (ReadReservation) effect() {}
 func (Publish) effect()         {}
+func (Prefer) effect()          {}
 func (PublishGateways) effect() {}
 func (Attend) effect()          {}
+func (Forget) effect()          {}

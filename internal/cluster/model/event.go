@@ -48,18 +48,25 @@ type (
 		Volume san.UUID
 		OK     bool
 	}
-	// MoveAsked: a host asks for the volume to move (SET TARGET PORT GROUPS).
+	// MoveAsked: a host asks for the volume to move (SET TARGET PORT GROUPS), or
+	// the Administrator does.
 	MoveAsked struct {
 		Volume san.UUID
 		To     GatewayID
 		Asked  string // see OwnerRecord
 	}
-	// Weighed tells how much load a volume is; 1 until told.
+	// Weighed tells how much work the volumes are that a gateway has: all that are
+	// worth a word. Nobody changes Work any more.
 	Weighed struct {
-		Volume san.UUID
-		Weight int
+		Gateway GatewayID
+		Work    map[san.UUID]int
 	}
 )
+
+// Administrator is who asked, in MoveAsked and OwnerRecord, where it was no
+// host: no nexus is called so. Hosts may insist on different gateways; people
+// know what they do, and wait for nothing.
+const Administrator = "administrator"
 
 // Events for a Gateway.
 type (
@@ -85,6 +92,8 @@ type (
 		Volume san.UUID
 		Epoch  san.Epoch
 	}
+	// Prepared answers Prepare, however that ended.
+	Prepared struct{ Volume san.UUID }
 	// Drained answers Hold or Cancel: no command of the volume is under way any
 	// more. Held and refused ones do not count.
 	Drained struct{ Volume san.UUID }
@@ -125,6 +134,7 @@ func (PeerLost) event()        {}
 func (PeerFound) event()       {}
 func (Opened) event()          {}
 func (OpenFailed) event()      {}
+func (Prepared) event()        {}
 func (Drained) event()         {}
 func (Flushed) event()         {}
 func (Closed) event()          {}

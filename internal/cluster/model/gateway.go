@@ -1,6 +1,7 @@
 package model
 
 import (
+	"maps"
 	"slices"
 
 	"sango/internal/san"
@@ -54,6 +55,7 @@ type request struct {
 	vol   *local
 	write bool      // of reservations: a host waits for it
 	epoch san.Epoch // of reservations
+	rev   Revision  // of the counter, for a registration
 }
 
 type requestKind uint8
@@ -164,7 +166,7 @@ func (g *Gateway) register() {
 	if g.sole {
 		guards, puts = append(guards, g.view.guard(fence.Key())), append(puts, fence)
 	}
-	g.propose(request{what: reqRegister}, guards, puts...)
+	g.propose(request{what: reqRegister, rev: g.view.counter.rev}, guards, puts...)
 }
 
 // propose asks for a transaction.
@@ -193,6 +195,9 @@ func (g *Gateway) answered(a Answered) {
 		}
 		if a.Outcome != Committed {
 			g.phase, g.me, g.retry = starting, Member{}, g.now+g.set.Retry
+			if g.view.counter.rev != r.rev { // another one was first, as is known already
+				g.retry = g.now
+			}
 			return
 		}
 		g.phase, g.born, g.next = joined, a.Rev, g.now
@@ -265,12 +270,20 @@ func (g *Gateway) leave() {
 }
 
 func (g *Gateway) snapshot(s Snapshot) {
+	known := g.view.volumes
 	g.view = newView()
 	for _, ch := range s.Changes {
 		g.view.apply(ch)
 	}
 	g.view.rev, g.view.synced = max(s.Rev, g.view.rev), true
 	g.do(PublishGateways{})
+	for _, id := range slices.SortedFunc(maps.Keys(g.view.volumes), compareIDs) {
+		g.prefer(id, known[id].rec)
+		delete(known, id)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(known), compareIDs) {
+		g.prefer(id, known[id].rec)
+	}
 	for id := range g.view.owners {
 		if g.volumes[id] == nil {
 			g.volume(id).fresh = g.phase < joined
@@ -279,21 +292,39 @@ func (g *Gateway) snapshot(s Snapshot) {
 	g.checkMe()
 	for _, l := range g.sorted() {
 		g.observe(l)
+		g.forget(l)
+	}
+}
+
+// prefer tells who is to own a volume, where that is another than was known. The
+// next member is told anew.
+func (g *Gateway) prefer(id san.UUID, known VolumeRecord) {
+	if now := g.view.volumes[id].rec.first(); now != known.first() && g.phase < fenced {
+		g.do(Prefer{id, now})
 	}
 }
 
 func (g *Gateway) changed(ch Change) {
+	known := g.view.volumes[ch.Key.Volume].rec
 	if !g.view.apply(ch) {
 		return
 	}
 	switch ch.Key.Kind {
+	case KindVolume:
+		g.prefer(ch.Key.Volume, known)
 	case KindGateway:
 		g.do(PublishGateways{})
 		if ch.Key.Gateway == g.id {
 			g.checkMe()
 		}
+	case KindCounter:
+		if g.phase == starting { // another one was first
+			g.retry = g.now
+		}
 	case KindOwner:
-		g.observe(g.volume(ch.Key.Volume))
+		l := g.volume(ch.Key.Volume)
+		g.observe(l)
+		g.forget(l)
 	}
 }
 

@@ -28,7 +28,7 @@ func (r *reservation) forget() { *r = reservation{} }
 
 func (g *Gateway) reserve(ev Reserve) {
 	l := g.volume(ev.Volume)
-	if l.step != serving || l.res.state != settled || g.phase != joined {
+	if !l.admits() || l.res.state != settled || g.phase != joined {
 		g.do(Reserved{ev.Volume, Refused})
 		return
 	}
@@ -48,31 +48,32 @@ func (g *Gateway) writeReservation(l *local) {
 }
 
 func (g *Gateway) reservationAnswered(l *local, r request, a Answered) {
-	current := l.step == serving && l.epoch == r.epoch && g.phase != fenced
+	current := l.admits() && l.epoch == r.epoch && g.phase != fenced
 	if a.Outcome == Committed && current {
 		l.res.rev, l.res.data = a.Rev, l.res.want
 		if l.res.state = settled; !r.write {
 			g.do(Resume{l.id, l.res.data})
 		}
 	}
+	stops := a.Outcome != Committed && current && g.set.has(stopUnknown)
 	if r.write {
+		if stops { // before anybody can ask what is reserved now
+			g.do(Stop{l.id})
+		}
 		g.do(Reserved{l.id, a.Outcome})
 	}
-	if a.Outcome == Committed || !current {
-		return
-	}
-	if !g.set.has(stopUnknown) {
+	switch {
+	case a.Outcome == Committed || !current:
+	case !stops:
 		l.res.state = settled
-		return
+	default:
+		// Refused, the record is not the one that is known here: the same.
+		if l.res.state = unknown; r.write {
+			g.do(ReadReservation{l.id})
+		} else {
+			g.readAgain(l)
+		}
 	}
-	// Refused, the record is not the one that is known here: the same.
-	l.res.state = unknown
-	if r.write {
-		g.do(Stop{l.id})
-		g.do(ReadReservation{l.id})
-		return
-	}
-	g.readAgain(l)
 }
 
 func (g *Gateway) readAgain(l *local) {
@@ -82,7 +83,7 @@ func (g *Gateway) readAgain(l *local) {
 
 func (g *Gateway) reservationRead(ev ReservationRead) {
 	l := g.volume(ev.Volume)
-	if l.step != serving || l.res.state != unknown {
+	if !l.admits() || l.res.state != unknown {
 		return
 	}
 	if !ev.OK {

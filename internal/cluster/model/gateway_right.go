@@ -33,10 +33,21 @@ func (g *Gateway) beaten(r request, o Outcome) {
 		g.until = max(g.until, from+g.set.TTL-g.set.Margin)
 		g.checkRight()
 	case Refused:
-		if g.phase == joined || g.phase == leaving {
+		if g.phase == joined || g.phase == leaving && !g.saysGoodbye() {
 			g.fence()
 		}
 	}
+}
+
+// saysGoodbye reports whether the record by which it leaves is on its way: a
+// heartbeat that comes after that is refused, and means nothing.
+func (g *Gateway) saysGoodbye() bool {
+	for _, r := range g.pending {
+		if r.what == reqLeave {
+			return true
+		}
+	}
+	return false
 }
 
 // Right returns the instant at which the right to serve ends. It must be
@@ -58,7 +69,7 @@ func (g *Gateway) MayAnswer(now Instant) bool { return now < g.Right() }
 // submitted now.
 func (g *Gateway) MayWrite(now Instant, id san.UUID, e san.Epoch) bool {
 	l := g.volumes[id]
-	return l != nil && l.epoch == e && (l.step == serving || l.step == draining || l.step == flushing) && g.MayAnswer(now)
+	return l != nil && l.epoch == e && (l.admits() || l.step == draining || l.step == flushing) && g.MayAnswer(now)
 }
 
 // checkRight tells when the right comes or goes.

@@ -10,11 +10,12 @@ import (
 type step uint8
 
 const (
-	idle     step = iota // not open
-	opening              // Open is under way
-	opened               // open; the store does not say yet that it is active here
-	serving              // commands are admitted
-	draining             // none is, those under way end
+	idle      step = iota // not open
+	opening               // Open is under way
+	opened                // open; the store does not say yet that it is active here
+	serving               // commands are admitted
+	preparing             // they still are; what is written is being made stable
+	draining              // none is, those under way end
 	flushing
 	closing
 )
@@ -33,6 +34,7 @@ type local struct {
 	await Revision // or is committed, and not seen yet
 	retry Instant  // 0: at any time
 
+	hold   Instant // when commands are held; 0: not
 	refuse Instant // when held commands are refused; 0: not
 	cancel Instant // when those under way are cancelled; 0: not
 
@@ -69,7 +71,7 @@ func (g *Gateway) observe(l *local) {
 		return
 	}
 	l.rec, l.rev, l.retry = o.rec, o.rev, 0
-	if l.await != 0 && l.await <= l.rev {
+	if l.await != 0 && (l.await <= l.rev || l.rev == 0) { // what was deleted, was so after that
 		l.busy, l.await = false, 0
 	}
 	if l.rec.State == Free {
@@ -78,12 +80,21 @@ func (g *Gateway) observe(l *local) {
 	if l.fresh {
 		l.fresh, l.attended = false, l.rec.Epoch // no nexus can have seen another owner
 	}
-	g.do(Publish{l.id, l.rec})
 	if l.rec.State == Active && l.rec.Epoch != l.attended {
 		l.attended = l.rec.Epoch
-		g.do(Attend{l.id, l.rec.Asked})
+		g.do(Attend{l.id, l.rec.Asked}) // before a command can reach the new owner
 	}
+	g.do(Publish{l.id, l.rec})
 	g.look(l)
+}
+
+// forget drops a volume that has been deleted, when it is closed here.
+func (g *Gateway) forget(l *local) {
+	if l.rev == 0 && l.step == idle && !l.busy && g.volumes[l.id] == l {
+		delete(g.volumes, l.id)
+		delete(g.timed, l.id)
+		g.do(Forget{l.id})
+	}
 }
 
 // look does what the state of a volume, here and in the view, asks for.
@@ -123,17 +134,26 @@ func (g *Gateway) look(l *local) {
 				Volume: l.id, State: Active, Owner: g.me, Epoch: o.Epoch, Released: true, Reason: o.Reason, Asked: o.Asked,
 			})
 		}
-	case serving:
+	case serving, preparing:
 		if gives && !g.set.has(drainFirst) && !l.busy {
 			next := *o
 			next.Released = true
 			g.change(l, next)
 		}
-		if !mine || o.Epoch != l.epoch || l.failed || g.phase == leaving {
+		mine = mine && o.Epoch == l.epoch
+		switch {
+		case l.failed || !mine && !gives:
 			g.drain(l)
+		case l.step == serving && (gives || g.phase == leaving):
+			l.step, l.hold = preparing, g.now+g.set.Prepare
+			g.timed[l.id] = l
+			g.do(Prepare{l.id})
 		}
 	}
 }
+
+// admits reports whether commands of the volume are executed here.
+func (l *local) admits() bool { return l.step == serving || l.step == preparing }
 
 // giveUp says that a volume that this gateway has, or is to have, is not open
 // here and will not be.
@@ -164,9 +184,11 @@ func (g *Gateway) ownerAnswered(l *local, a Answered) {
 	case a.Outcome != Committed:
 		l.busy, l.retry = false, g.now+g.set.Retry
 		g.timed[l.id] = l
-	case a.Rev <= l.rev:
+		g.forget(l)
+	case a.Rev <= l.rev || l.rev == 0:
 		l.busy = false
 		g.look(l)
+		g.forget(l)
 	default:
 		l.await = a.Rev
 	}
@@ -174,7 +196,7 @@ func (g *Gateway) ownerAnswered(l *local, a Answered) {
 
 // drain stops a volume: new commands wait, those under way end.
 func (g *Gateway) drain(l *local) {
-	l.step = draining
+	l.step, l.hold = draining, 0
 	l.refuse, l.cancel = g.now+g.set.Hold, g.now+g.set.Cancel
 	l.res.forget()
 	g.timed[l.id] = l
@@ -192,7 +214,8 @@ func (g *Gateway) abandon(l *local) {
 	switch l.step {
 	case opened:
 		g.close(l)
-	case serving, draining, flushing:
+	case serving, preparing, draining, flushing:
+		l.hold = 0
 		g.do(Cancel{l.id})
 		g.close(l)
 	}
@@ -215,6 +238,11 @@ func (g *Gateway) takeVolume(ev Event) {
 			l.step = idle
 			l.failed = l.rec.Epoch == ev.Epoch
 			g.look(l)
+			g.forget(l)
+		}
+	case Prepared:
+		if l := g.volume(ev.Volume); l.step == preparing {
+			g.drain(l)
 		}
 	case Drained:
 		if l := g.volume(ev.Volume); l.step == draining {
@@ -229,9 +257,10 @@ func (g *Gateway) takeVolume(ev Event) {
 		if l := g.volume(ev.Volume); l.step == closing {
 			l.step, l.refuse, l.cancel = idle, 0, 0
 			g.look(l)
+			g.forget(l)
 		}
 	case Failed:
-		if l := g.volume(ev.Volume); l.step == serving {
+		if l := g.volume(ev.Volume); l.admits() {
 			l.failed = true
 			g.look(l)
 		}
@@ -245,7 +274,7 @@ func (g *Gateway) takeVolume(ev Event) {
 // due returns when the volume has something to do next.
 func (l *local) due() Instant {
 	w := never
-	for _, t := range []Instant{l.retry, l.refuse, l.cancel, l.res.retry} {
+	for _, t := range []Instant{l.retry, l.hold, l.refuse, l.cancel, l.res.retry} {
 		if t != 0 {
 			w = min(w, t)
 		}
@@ -256,6 +285,9 @@ func (l *local) due() Instant {
 // tickVolumes does what has become due.
 func (g *Gateway) tickVolumes() {
 	for _, l := range g.sortedTimed() {
+		if l.hold != 0 && g.now >= l.hold {
+			g.drain(l)
+		}
 		if l.refuse != 0 && g.now >= l.refuse {
 			l.refuse = 0
 			g.do(Refuse{l.id})

@@ -107,6 +107,14 @@ type VolumeRecord struct {
 	Prefer  []GatewayID // the gateways that should own it, the best first
 }
 
+// first returns the gateway that is preferred to all others, "" for none.
+func (r VolumeRecord) first() GatewayID {
+	if len(r.Prefer) == 0 {
+		return ""
+	}
+	return r.Prefer[0]
+}
+
 // OwnerState is the state of a volume's ownership.
 type OwnerState uint8
 
@@ -132,7 +140,8 @@ type OwnerRecord struct {
 	// Failed could not open it, last time.
 	Failed GatewayID
 	// Asked is the one who asked for the move, in the words of the gateway that
-	// passed it on: its nexus gets no unit attention.
+	// passed it on (gateway, initiator port and target port, with blanks between):
+	// its nexus gets no unit attention.
 	Asked string
 }
 
@@ -165,7 +174,7 @@ func (r FenceRecord) Key() Key { return Key{Kind: KindFence, Gateway: r.ID} }
 func (r VolumeRecord) Key() Key { return Key{Kind: KindVolume, Volume: r.ID} }
 
 // Key returns the key of the record.
-func (r OwnerRecord) Key() Key { return Key{Kind: KindOwner, Volume: r.Volume} }
+func (o OwnerRecord) Key() Key { return Key{Kind: KindOwner, Volume: o.Volume} }
 
 // Key returns the key of the record.
 func (r ReservationRecord) Key() Key { return Key{Kind: KindReservation, Volume: r.Volume} }

@@ -99,9 +99,9 @@ func (s *script) volume(i int) volumeID {
 
 var fencings = map[string]Fencing{"none": FenceNone, "driver": FenceDriver, "command": FenceCommand}
 
-// make makes a cluster: gateways=, volumes=, fencing=, prefer=, hosts.
+// make makes a cluster: gateways=, volumes=, fencing=, prefer=, prepare=, hosts.
 func (s *script) make() {
-	h := history{Gateways: s.number("gateways", 3), R2: true}
+	h := history{Gateways: s.number("gateways", 3), R2: true, Prepare: s.span("prepare", 0)}
 	f, _ := s.arg("fencing")
 	for range s.number("volumes", 1) {
 		if f == "" {
@@ -116,6 +116,7 @@ func (s *script) make() {
 	set := Config{
 		TTL: 3 * Second, Margin: 500 * Millisecond, Beat: 500 * Millisecond,
 		Failback: s.span("failback", 10*Second), Sticky: s.span("sticky", 0), Balance: s.span("balance", -1), Moves: s.number("moves", 0),
+		Gather: s.span("gather", -1),
 	}
 	s.w = newWorld(h, set)
 	s.w.plain = true
@@ -170,13 +171,25 @@ func (s *script) do() {
 		s.w.confirm()
 	case "fences":
 		s.w.noFence = s.word(0) == "fail"
+	case "opens":
+		if s.w.noOpen == nil {
+			s.w.noOpen = map[GatewayID]bool{}
+		}
+		s.w.noOpen[s.proc(0).id] = s.word(1) == "fail"
 	case "medium-fails":
 		p := s.w.proc(s.w.store.owner(s.volume(0)).Owner.Gateway)
 		p.gateway(Failed{s.volume(0)})
-	case "ask":
+	case "ask", "order":
+		by := "gw iqn.a,i,0x1 iqn.t,t,0x1"
+		switch {
+		case s.d.Cmd == "order":
+			by = Administrator
+		case len(s.d.CmdArgs) > 2: // a host
+			by = "gw " + s.word(2) + ",i,0x2 iqn.t,t,0x2"
+		}
 		for _, p := range s.w.procs {
 			if p.coordinator {
-				p.coordinate(MoveAsked{s.volume(0), s.proc(1).id, "a nexus"})
+				p.coordinate(MoveAsked{s.volume(0), s.proc(1).id, by})
 			}
 		}
 	case "reserve":

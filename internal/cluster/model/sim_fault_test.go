@@ -131,7 +131,7 @@ func (w *world) remove(p *proc) {
 // a person confirm that dead gateways are off.
 func (w *world) heal() {
 	w.trace("healed")
-	w.h.Slow = 0
+	w.h.Slow, w.h.Answers = 0, 0
 	w.h.Late, w.h.Lost, w.h.FenceSlow, w.h.FenceFails, w.h.OpenFails = 0, 0, 0, 0, 0
 	w.noFence = false
 	for _, p := range w.procs {

@@ -239,7 +239,7 @@ func (p *proc) propose(e Propose, answer func(Answered)) {
 			a.Outcome, a.Rev = Committed, rev
 		}
 		d := p.w.delay()
-		if p.w.chance(p.w.h.Slow) {
+		if p.w.chance(p.w.h.Slow) || p.w.chance(p.w.h.Answers) {
 			d = p.w.span(0, 990*Millisecond)
 		}
 		p.w.after(d, func() { p.do(run, func() { end(a) }) })

@@ -14,6 +14,12 @@ func (p *proc) effect(e Effect) {
 			w.devices[e.Volume].serve(e.Epoch)
 			p.load(e.Volume, s)
 		}
+	case Prepare: // commands go on; now and then it does not end in time
+		d := max(w.delay(), w.h.Prepare)
+		if w.chance(20) {
+			d = w.span(0, 5*Second)
+		}
+		p.later(d, func() { p.gateway(Prepared(e)) })
 	case Hold:
 		if s := p.vols[e.Volume]; s != nil {
 			s.admits, s.drain = false, true
@@ -47,6 +53,10 @@ func (p *proc) effect(e Effect) {
 		}
 	case Rejoin:
 		p.begin()
+		if w.plain { // as the runtime does; without it more happens
+			p.later(300*Millisecond, func() { p.gateway(Start{}) })
+			break
+		}
 		p.gateway(Start{})
 	case Left:
 		p.kill()
@@ -73,7 +83,7 @@ func (p *proc) open(e Open) {
 	p.later(w.delay(), func() {
 		fail := func() { p.gateway(OpenFailed(e)) }
 		d := w.devices[e.Volume]
-		if w.chance(w.h.OpenFails) || !p.g.MayAnswer(p.clock()) || d.blocked[p.g.Member()] || e.Epoch < d.least {
+		if w.chance(w.h.OpenFails) || w.noOpen[p.id] || !p.g.MayAnswer(p.clock()) || d.blocked[p.g.Member()] || e.Epoch < d.least {
 			p.later(Millisecond, fail)
 			return
 		}

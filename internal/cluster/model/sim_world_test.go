@@ -21,11 +21,13 @@ type history struct {
 	Reads    bool    // it does not shut out reads
 	Clocks   bool    // clocks may stand still
 	Linger   Instant // at most, between submission and medium
+	Prepare  Instant // what a volume that moves takes at least to prepare that
 	Skew     int     // of the clocks, per mille
 	Sole     bool    // see NewGateway
 	// In per cent: transactions that come late, answers that get lost, answers
 	// and changes that take their time, fences that take their time, or fail, opens that fail.
 	Late, Lost, Slow, FenceSlow, FenceFails, OpenFails int
+	Answers                                            int // that take their time, and nothing else does
 	Faults                                             []fault
 }
 
@@ -77,9 +79,10 @@ type world struct {
 	devices map[volumeID]*device
 	apart   map[[2]GatewayID]int // pairs that don't reach each other
 
-	quiet   bool // hosts send nothing
-	noFence bool // no fence succeeds
-	plain   bool // no chance in delays: for scripts
+	quiet   bool               // hosts send nothing
+	noFence bool               // no fence succeeds
+	noOpen  map[GatewayID]bool // who can open nothing
+	plain   bool               // no chance in delays: for scripts
 	count   int
 	err     error
 	log     func(string)
@@ -341,6 +344,8 @@ func (w *world) traceEffect(p *proc, e Effect) {
 		w.trace("%s, epoch %d", on(e.Volume), e.Epoch)
 	case Serve:
 		w.trace("%s, epoch %d", on(e.Volume), e.Epoch)
+	case Prepare:
+		w.trace("%s", on(e.Volume))
 	case Hold:
 		w.trace("%s", on(e.Volume))
 	case Refuse:

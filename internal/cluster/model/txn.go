@@ -35,7 +35,7 @@ const (
 	ReasonDrain     Reason = "drain"     // the owner is drained
 	ReasonBalance   Reason = "balance"   // the owner has more than others
 	ReasonFailback  Reason = "failback"  // a preferred gateway is well again
-	ReasonAsked     Reason = "asked"     // a host asked for it
+	ReasonAsked     Reason = "asked"     // a host asked for it, or the administrator
 	ReasonLeft      Reason = "left"      // the owner gave it up by itself
 	ReasonFailed    Reason = "failed"    // the gateway could not open it, or its medium failed
 	ReasonSilent    Reason = "silent"    // no heartbeat
