@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 
 	"connectrpc.com/connect"
 
 	"sango/internal/api/gen/sango/v1/sangov1connect"
+	"sango/internal/san"
 )
 
 // Client calls a node. Errors of its calls carry a kind of package san.
@@ -18,21 +20,34 @@ type Client struct {
 	sangov1connect.GatewayServiceClient
 	sangov1connect.ClusterServiceClient
 
+	// Absent says why nobody answers in the directory, nil where it does not know
+	// better; nil: nobody is asked.
+	Absent func() error
+
 	http *http.Client
 }
 
 // NewClient returns a client of the node that serves dir. It connects at the
 // first call.
 func NewClient(dir string) *Client {
+	c := &Client{}
 	h := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := dial(ctx, dir)
+			if errors.Is(err, san.ErrUnavailable) && c.Absent != nil {
+				if why := c.Absent(); why != nil {
+					err = why
+				}
+			}
+			return conn, err
+		},
 	}}
 	const base = "http://sango" // the host is not looked at: dir says where
 	opt := connect.WithClientOptions(
 		connect.WithInterceptors(errorKinds{}),
 		connect.WithAcceptCompression("gzip", nil, nil), // the other side is on this machine
 	)
-	return &Client{
+	*c = Client{
 		VolumeServiceClient:  sangov1connect.NewVolumeServiceClient(h, base, opt),
 		TargetServiceClient:  sangov1connect.NewTargetServiceClient(h, base, opt),
 		HostServiceClient:    sangov1connect.NewHostServiceClient(h, base, opt),
@@ -40,6 +55,7 @@ func NewClient(dir string) *Client {
 		ClusterServiceClient: sangov1connect.NewClusterServiceClient(h, base, opt),
 		http:                 h,
 	}
+	return c
 }
 
 // Close gives the client's connections up.

@@ -50,7 +50,8 @@ func volumeMessage(v *san.Volume, u Usage) *v1.Volume {
 	m := &v1.Volume{
 		Id: v.ID.String(), Name: v.Name, Driver: v.Driver, Size: v.Size, BlockSize: int32(v.BlockSize), PhysicalBlock: int32(v.PhysicalBlock),
 		ReadOnly: v.ReadOnly, Removable: v.Removable, Adopted: v.Adopted, Naa: fmt.Sprintf("%016x", v.NAA), Created: stamp(v.Created),
-		Used: u.Used, Shared: u.Shared, Problem: u.Problem,
+		Used: u.Used, Shared: u.Shared, Problem: u.Problem, Silent: u.Silent,
+		Fencing: string(v.Fencing), Prefer: v.Prefer,
 	}
 	for _, s := range u.Snapshots {
 		m.Snapshots = append(m.Snapshots, snapshotMessage(s))
@@ -133,7 +134,7 @@ func portalMessages(g *meta.Gateway) (out []*v1.Portal) {
 
 // targetMessage describes a target; volumes names what its LUNs map.
 func targetMessage(t *san.Target, volumes map[san.UUID]*san.Volume) *v1.Target {
-	m := &v1.Target{Name: t.Name, Open: t.Open, Hosts: t.Hosts, Accounts: accountMessages(t.Auth)}
+	m := &v1.Target{Name: t.Name, Open: t.Open, Hosts: t.Hosts, Accounts: accountMessages(t.Auth), ExplicitAlua: t.Explicit}
 	for lun, mp := range t.LUNs {
 		l := &v1.Lun{Lun: int32(lun), Volume: mp.Volume.String(), Hosts: mp.Hosts}
 		if v := volumes[mp.Volume]; v != nil {

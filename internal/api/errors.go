@@ -25,6 +25,29 @@ var kinds = []struct {
 	{san.ErrUnknown, connect.CodeAborted},
 }
 
+// Moved is the error of a call about a volume that changed nothing, because this
+// gateway does not have the volume (any more): it is tried again where it is now.
+func Moved(volume string) error { return &movedError{volume} }
+
+type movedError struct{ volume string }
+
+// Error implements error.
+func (e *movedError) Error() string {
+	return "volume " + e.volume + " has moved to another gateway in this moment; try again"
+}
+
+// Unwrap returns its kind.
+func (e *movedError) Unwrap() error { return san.ErrUnavailable }
+
+// movedMark is what a movedError travels with.
+const movedMark = "Sango-Moved"
+
+// moved reports whether a call is to be tried again elsewhere.
+func moved(err error) bool {
+	ce := (*connect.Error)(nil)
+	return errors.As(err, new(*movedError)) || errors.As(err, &ce) && ce.Meta().Get(movedMark) != ""
+}
+
 // toWire gives an error the code of its kind. The text travels as it is.
 func toWire(err error) error {
 	if err == nil {
@@ -35,7 +58,11 @@ func toWire(err error) error {
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {
-			return connect.NewError(k.code, err)
+			ce := connect.NewError(k.code, err)
+			if moved(err) {
+				ce.Meta().Set(movedMark, "yes")
+			}
+			return ce
 		}
 	}
 	switch {

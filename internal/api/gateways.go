@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -14,8 +15,12 @@ import (
 	"sango/internal/san"
 )
 
-// gatewayService implements sango.v1.GatewayService.
-type gatewayService struct{ n Node }
+// gatewayService implements sango.v1.GatewayService. It works on a witness too,
+// which has no peers.
+type gatewayService struct {
+	n     Base
+	peers *peers
+}
 
 func gatewayMessage(g *meta.Gateway, st Status) *v1.Gateway {
 	m := &v1.Gateway{Name: g.Name, Group: int32(g.Group), Portals: portalMessages(g), Started: stamp(g.Started), State: "serving"}
@@ -25,20 +30,60 @@ func gatewayMessage(g *meta.Gateway, st Status) *v1.Gateway {
 	return m
 }
 
+// gateways returns all that there are.
+func (s gatewayService) gateways(ctx context.Context, st Status) (all []*v1.Gateway, err error) {
+	err = s.n.Meta().Update(ctx, func(tx *meta.Tx) error {
+		known, err := tx.Gateways()
+		if err != nil {
+			return err
+		}
+		if s.n.Cluster() != nil {
+			now, err := tx.State()
+			if err == nil {
+				all = clusterGateways(known, now, st)
+			}
+			return err
+		}
+		all = nil
+		for _, g := range known {
+			all = append(all, gatewayMessage(g, st))
+		}
+		return nil
+	})
+	return all, err
+}
+
 func (s gatewayService) ListGateways(ctx context.Context, _ *connect.Request[v1.ListGatewaysRequest]) (*connect.Response[v1.ListGatewaysResponse], error) {
 	st, err := s.n.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
 	resp := &v1.ListGatewaysResponse{}
-	err = s.n.Meta().Update(ctx, func(tx *meta.Tx) error {
-		all, err := tx.Gateways()
-		for _, g := range all {
-			resp.Gateways = append(resp.Gateways, gatewayMessage(g, st))
-		}
+	resp.Old, err = s.orRemember(ctx, func(ctx context.Context) (err error) {
+		resp.Gateways, err = s.gateways(ctx, st)
 		return err
+	}, func(snap *meta.Snapshot, now *meta.State) {
+		resp.Gateways = clusterGateways(slices.Collect(maps.Values(snap.Gateways)), now, st)
+		outdate(resp.Gateways, s.n.Cluster().Here)
 	})
-	return connect.NewResponse(resp), err
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(resp), nil
+}
+
+// gateway returns one.
+func (s gatewayService) gateway(ctx context.Context, name string, st Status) (*v1.Gateway, error) {
+	all, err := s.gateways(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range all {
+		if g.GetName() == name {
+			return g, nil
+		}
+	}
+	return nil, san.Errorf(san.ErrNotFound, "there is no gateway %s; 'sango gateway list' shows what there is", name)
 }
 
 func (s gatewayService) GetGateway(ctx context.Context, r *connect.Request[v1.GetGatewayRequest]) (*connect.Response[v1.GetGatewayResponse], error) {
@@ -46,20 +91,31 @@ func (s gatewayService) GetGateway(ctx context.Context, r *connect.Request[v1.Ge
 	if err != nil {
 		return nil, err
 	}
-	snap, err := s.n.Meta().Load(ctx)
+	m, err := s.gateway(ctx, r.Msg.GetName(), st)
 	if err != nil {
 		return nil, err
 	}
-	g := snap.Gateways[r.Msg.GetName()]
-	if g == nil {
-		return nil, san.Errorf(san.ErrNotFound, "there is no gateway %s; 'sango gateway list' shows what there is", r.Msg.GetName())
-	}
-	m := gatewayMessage(g, st)
-	if g.Name == st.Gateway {
-		for _, sess := range s.n.Sessions() {
+	node, _ := s.n.(Node)
+	c := s.n.Cluster()
+	switch {
+	case node != nil && (m.Name == st.Gateway || c != nil && c.Here(m.Name)):
+		for _, sess := range node.Sessions() {
 			m.Sessions = append(m.Sessions, sessionMessage(sess))
 		}
+	case c == nil || m.State != stateServing && m.State != stateDraining:
+	case s.peers == nil:
+		m.Silent = "a witness asks no gateway"
+	default:
+		a := s.peers.ask(ctx, map[string]*v1.DescribeRequest{m.Name: {Sessions: true}})[m.Name]
+		if a.err != nil {
+			m.Silent = a.err.Error()
+		} else {
+			m.Sessions = a.GetSessions()
+		}
 	}
+	m.Sessions = slices.DeleteFunc(m.Sessions, func(sess *v1.Session) bool { // a process may have several gateways
+		return !slices.ContainsFunc(m.Portals, func(p *v1.Portal) bool { return p.GetTag() == sess.GetTag() })
+	})
 	return connect.NewResponse(&v1.GetGatewayResponse{Gateway: m}), nil
 }
 
@@ -100,13 +156,39 @@ func (s gatewayService) GetStatus(ctx context.Context, _ *connect.Request[v1.Get
 		return nil, err
 	}
 	resp := &v1.GetStatusResponse{
-		Version: st.Version, Pid: int32(os.Getpid()), Dir: st.Dir, Sessions: int32(len(s.n.Sessions())),
-		StoreFree: st.StoreFree, StoreSize: st.StoreSize, Problems: st.Problems, ClockJumps: int32(st.ClockJumps),
+		Version: st.Version, Pid: int32(os.Getpid()), Dir: st.Dir,
+		StoreFree: st.StoreFree, StoreSize: st.StoreSize, DirFree: st.DirFree, DirSize: st.DirSize, Problems: st.Problems, ClockJumps: int32(st.ClockJumps),
 	}
-	jobs := s.n.Volumes().Jobs()
-	if err := s.n.Meta().Update(ctx, func(tx *meta.Tx) error { return describeNode(tx, st, jobs, resp) }); err != nil {
+	var jobs map[san.UUID]Job
+	if n, ok := s.n.(Node); ok {
+		resp.Sessions = int32(len(n.Sessions()))
+		jobs = n.Volumes().Jobs()
+	}
+	var all agreed
+	resp.Old, err = s.orRemember(ctx, func(ctx context.Context) error {
+		err := s.n.Meta().Update(ctx, func(tx *meta.Tx) error { return describeNode(tx, st, jobs, resp) })
+		if err == nil && s.n.Cluster() != nil {
+			all, err = s.cluster(ctx, st)
+		}
+		return err
+	}, func(snap *meta.Snapshot, now *meta.State) {
+		rememberNode(snap, st, jobs, resp)
+		all = agreedOn(slices.Collect(maps.Values(snap.Gateways)), now, slices.Collect(maps.Values(snap.Volumes)), st)
+		outdate(all.Gateways, s.n.Cluster().Here)
+		all.Coordinator = ""
+	})
+	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(resp.Jobs, func(a, b *v1.VolumeJob) int { return strings.Compare(a.GetVolume(), b.GetVolume()) })
+	if resp.Cluster = all.Cluster; resp.Cluster != nil {
+		resp.Problems = append(resp.Problems, all.problems...)
+		s.troubles(ctx, all.Coordinator, all.failed)
+		for _, g := range resp.Cluster.Gateways {
+			if resp.Gateway != nil && g.Name == resp.Gateway.Name {
+				resp.Gateway = g
+			}
+		}
+	}
 	return connect.NewResponse(resp), nil
 }

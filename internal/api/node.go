@@ -9,16 +9,32 @@ import (
 	"sango/internal/san"
 )
 
-// Node is what the server needs of the node that it runs in.
-type Node interface {
+// Base is what the server needs of every node, also of a witness, which keeps
+// metadata and serves no volumes.
+type Base interface {
 	// Meta is the node's metadata.
 	Meta() *meta.Store
-	// Sync returns when every change of the metadata that was made before the
-	// call is in effect: LUNs appear, hosts have been told, sessions that lost
-	// their right have ended.
-	Sync(ctx context.Context) error
 	// Status describes the node.
 	Status(ctx context.Context) (Status, error)
+	// Cluster is what it needs where several gateways serve together; nil: this
+	// one serves alone.
+	Cluster() Cluster
+}
+
+// Applied is the revision to wait for in Node.Sync after a change that takes
+// nothing away.
+const Applied = -1
+
+// Node is what the server needs of a gateway.
+type Node interface {
+	Base
+	// Sync returns when every change of the metadata that was made before the
+	// call is applied: LUNs appear or are gone, hosts have been told, sessions that
+	// lost their right are let do nothing more; and when what the change of revision
+	// own (0: all of them; Applied: none) took away has ended, tasks that were under
+	// way with it. These end when their store likes, and who changes something else
+	// must not wait for that.
+	Sync(ctx context.Context, own int64) error
 	// Sessions lists the sessions of hosts on this node.
 	Sessions() []Session
 	// Volumes does what concerns the bytes of volumes.
@@ -31,9 +47,12 @@ type Status struct {
 	Version    string
 	Dir        string
 	Draining   bool
+	Waiting    []string // gateways of the node that have no right to serve now
 	Started    time.Time
-	StoreFree  int64    // bytes
+	StoreFree  int64    // bytes of the filesystem that holds the volumes
 	StoreSize  int64    // bytes
+	DirFree    int64    // bytes of the one that holds Dir, where that is another one
+	DirSize    int64    // bytes
 	Problems   []string // what is wrong, and what to do
 	ClockJumps int
 }
@@ -84,6 +103,9 @@ type Usage struct {
 	Snapshots []Snapshot
 	Jobs      []Job
 	Problem   string // why it does not serve; empty: it does
+	// Silent is why all of that is not known: the gateway that has the volume did
+	// not answer, or there is none now. A node does not set it.
+	Silent string
 }
 
 // Snapshot is a frozen point of a volume.

@@ -12,14 +12,18 @@ import (
 )
 
 // targetService implements sango.v1.TargetService.
-type targetService struct{ n Node }
+type targetService struct {
+	n     Node
+	peers *peers
+}
 
 // change commits fn and waits until it is in effect.
 func change(ctx context.Context, n Node, fn func(*meta.Tx) error) error {
-	if err := n.Meta().Update(ctx, fn); err != nil {
+	rev, err := n.Meta().UpdateAt(ctx, fn)
+	if err != nil {
 		return err
 	}
-	return n.Sync(ctx)
+	return n.Sync(ctx, rev)
 }
 
 func (s targetService) describe(ctx context.Context, name string) (m *v1.Target, err error) {
@@ -41,12 +45,21 @@ func (s targetService) describe(ctx context.Context, name string) (m *v1.Target,
 	}); err != nil {
 		return nil, err
 	}
-	for _, sess := range s.n.Sessions() {
-		if sess.Target == name {
-			m.Sessions = append(m.Sessions, sessionMessage(sess))
+	sessions, silent, err := s.peers.sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	addSessions(m, sessions, silent)
+	return m, nil
+}
+
+func addSessions(m *v1.Target, sessions []*v1.Session, silent []string) {
+	for _, sess := range sessions {
+		if sess.GetTarget() == m.GetName() {
+			m.Sessions = append(m.Sessions, sess)
 		}
 	}
-	return m, nil
+	m.Silent = silent
 }
 
 // oneByOne is how many volumes are looked up by themselves rather than with
@@ -83,9 +96,20 @@ func checkAccounts(t *san.Target) error {
 	return nil
 }
 
+// checkExplicit refuses to let hosts ask for another gateway where there is none.
+func (s targetService) checkExplicit(name string, explicit bool) error {
+	if explicit && s.n.Cluster() == nil {
+		return san.Errorf(san.ErrRefused, "target %s: with --explicit-alua hosts ask for the gateway that serves a volume, and this one serves alone; leave it out", name)
+	}
+	return nil
+}
+
 func (s targetService) CreateTarget(ctx context.Context, r *connect.Request[v1.CreateTargetRequest]) (*connect.Response[v1.CreateTargetResponse], error) {
-	t := &san.Target{Name: iqn(r.Msg.GetName()), Open: r.Msg.GetOpen(), Auth: accounts(r.Msg.GetAccounts())}
+	t := &san.Target{Name: iqn(r.Msg.GetName()), Open: r.Msg.GetOpen(), Auth: accounts(r.Msg.GetAccounts()), Explicit: r.Msg.GetExplicitAlua()}
 	if err := checkAccounts(t); err != nil {
+		return nil, err
+	}
+	if err := s.checkExplicit(t.Name, t.Explicit); err != nil {
 		return nil, err
 	}
 	if err := change(ctx, s.n, func(tx *meta.Tx) error { return tx.CreateTarget(t) }); err != nil {
@@ -102,7 +126,15 @@ func (s targetService) SetTarget(ctx context.Context, r *connect.Request[v1.SetT
 		if err != nil {
 			return err
 		}
-		t.Auth = accounts(r.Msg.GetAccounts().GetAccounts())
+		if r.Msg.Accounts != nil {
+			t.Auth = accounts(r.Msg.GetAccounts().GetAccounts())
+		}
+		if r.Msg.ExplicitAlua != nil {
+			t.Explicit = r.Msg.GetExplicitAlua()
+			if err := s.checkExplicit(name, t.Explicit); err != nil {
+				return err
+			}
+		}
 		if err := checkAccounts(t); err != nil {
 			return err
 		}
@@ -120,14 +152,13 @@ func (s targetService) ListTargets(ctx context.Context, _ *connect.Request[v1.Li
 	if err != nil {
 		return nil, err
 	}
-	sessions := s.n.Sessions()
+	sessions, silent, err := s.peers.sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range sorted(snap.Targets) {
 		m := targetMessage(snap.Targets[name], snap.Volumes)
-		for _, sess := range sessions {
-			if sess.Target == name {
-				m.Sessions = append(m.Sessions, sessionMessage(sess))
-			}
-		}
+		addSessions(m, sessions, silent)
 		resp.Targets = append(resp.Targets, m)
 	}
 	return connect.NewResponse(resp), nil

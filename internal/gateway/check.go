@@ -47,7 +47,11 @@ func Check(ctx context.Context, cfg Config, names []string, told func(done, tota
 		return nil, err
 	}
 	defer m.Close()
-	store, err := layered.OpenStore(filepath.Join(cfg.Dir, volumesName), layered.Options{Log: cfg.Log})
+	volumes, err := notedVolumes(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	store, err := layered.OpenStore(volumes, layered.Options{Log: cfg.Log})
 	if err != nil {
 		return nil, err
 	}

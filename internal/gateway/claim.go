@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sango/internal/meta"
@@ -39,33 +40,37 @@ func nodeID(dir string) (san.UUID, error) {
 // claim makes the node the one that serves the volumes of its metadata.
 // Without owners of volumes two would write to them at once.
 func (n *Node) claim(ctx context.Context) error {
-	id, err := nodeID(n.cfg.Dir)
-	if err != nil {
-		return err
-	}
 	machine, err := os.Hostname()
 	if err != nil {
 		machine = "unknown"
 	}
-	n.claimed = &meta.Claim{Node: id, Gateway: n.cfg.Name, Machine: machine, Dir: n.cfg.Dir}
+	n.claimed = &meta.Claim{Node: n.id, Gateway: n.cfg.Name, Machine: machine, Dir: n.cfg.Dir}
 	if err := n.meta.Claim(ctx, n.claimed); err != nil {
 		return err
 	}
 	// One node serves alone: what another name registered is a former life of it,
 	// and its portals must not be advertised.
-	if err := n.meta.Ensure(ctx, func(tx *meta.Tx) error {
-		all, err := tx.Gateways()
-		for _, g := range all {
-			if g.Name != n.cfg.Name {
-				tx.RemoveGateway(g.Name)
-			}
-		}
-		return err
-	}); err != nil {
+	if err := n.unregister(ctx, n.cfg.Name); err != nil {
 		return err
 	}
 	_, err = n.meta.Upgrade(ctx, n.cfg.Name)
 	return err
+}
+
+// unregister forgets all gateways but those named, and what they had agreed on.
+func (n *Node) unregister(ctx context.Context, but ...string) error {
+	return n.meta.Ensure(ctx, func(tx *meta.Tx) error {
+		if err := tx.ForgetTTL(); err != nil {
+			return err
+		}
+		all, err := tx.Gateways()
+		for _, g := range all {
+			if !slices.Contains(but, g.Name) {
+				tx.RemoveGateway(g.Name)
+			}
+		}
+		return err
+	})
 }
 
 // checkClaim ends the node when the claim is another's.

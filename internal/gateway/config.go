@@ -10,11 +10,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/v2"
 	"sigs.k8s.io/yaml"
 
+	"sango/internal/block/layered/vfs"
 	"sango/internal/meta"
 	"sango/internal/san"
 	"sango/internal/target"
@@ -31,6 +33,15 @@ type Config struct {
 	Limits  Limits
 	Meta    meta.Options  // where the metadata is kept; its Log is not looked at
 	ISCSI   target.Config // zero fields are its defaults; those that Limits has too are taken from there
+	Cluster Cluster       // what concerns serving beside other gateways
+	// Each makes one gateway of each portal, all in this process, where there are
+	// several. Their names are Name-1, Name-2, ...
+	Each    bool
+	several bool // it is of one of those
+
+	// workLook is how often the work of volumes is looked at. 0: every ten seconds.
+	workLook time.Duration
+	fs       vfs.FS // of the volumes; nil: the machine's
 }
 
 // Limits bound what a node takes; zero fields are the defaults of the packages
@@ -80,6 +91,11 @@ type fileConfig struct {
 	ISCSI   fileISCSI    `koanf:"iscsi"`
 	Cluster *fileCluster `koanf:"cluster"`
 	Etcd    *fileEtcd    `koanf:"etcd"`
+	Volumes string       `koanf:"volumes"`
+	Relay   fileRelay    `koanf:"relay"`
+	TTL     string       `koanf:"ttl"`
+	Through bool         `koanf:"write_through"`
+	Fence   []string     `koanf:"fence"`
 }
 
 // limits reads the limits of the file.
@@ -154,6 +170,17 @@ func (f *fileConfig) limits() (l Limits, err error) {
 //	  user: sango              # with password_file, where it asks for them
 //	  password_file: etcd.password
 //	  insecure: false          # true: http beyond loopback
+//	volumes: /mnt/volumes      # directory of the volumes, which all gateways of a cluster share; else it is in dir
+//	write_through: false       # true: every write is on the disk before it is answered; needed where
+//	                           # gateways of several machines share the volumes
+//	relay:                     # where other gateways of a cluster reach this one; may be left out
+//	  listen: 10.0.0.1:3262    # for tasks of hosts; else the address of the first portal, this port
+//	  manage: 10.0.0.1:3263    # for management; else the address of relay, the next port
+//	  advertise: 192.0.2.7:3262 # where they reach it by another address; and advertise_manage
+//	  ca: ca.pem               # with cert and key: gateways show each other certificates; else those of cluster
+//	  insecure: false          # true: no certificates beyond loopback; else as in cluster
+//	ttl: 3s                    # how long a heartbeat of a gateway counts
+//	fence: [/usr/local/sbin/power-off] # turns off a gateway that is to be dead ($SANGO_FENCE_GATEWAY)
 //
 // It returns the configuration and the level of the log. Unknown settings are
 // errors.
@@ -207,6 +234,9 @@ func readConfigFile(path string, check func(*Config) error) (Config, slog.Level,
 		c.Meta, err = f.metadata()
 	}
 	if err == nil {
+		c.Cluster, err = f.cluster()
+	}
+	if err == nil {
 		err = check(&c)
 	}
 	if err != nil {
@@ -216,6 +246,8 @@ func readConfigFile(path string, check func(*Config) error) (Config, slog.Level,
 }
 
 var invalidKeys = regexp.MustCompile(`'([^']*)' has invalid keys: ([^\n]*)`)
+
+var wrongKinds = regexp.MustCompile(`'([^']*)' expected a map(?: or struct)?, got "[^"]*"`)
 
 // unknownSettings tells what was wrong with a configuration in words that are
 // not those of the library that read it.
@@ -232,6 +264,13 @@ func unknownSettings(err error) string {
 	if ok {
 		text = rest
 	}
+	text = wrongKinds.ReplaceAllStringFunc(text, func(s string) string {
+		m := wrongKinds.FindStringSubmatch(s)
+		if strings.HasPrefix(m[1], "portals") {
+			return m[1] + ": write a portal as {listen: IP:PORT}, not as text alone"
+		}
+		return m[1] + ": write it with settings of its own (name: value), not as text alone"
+	})
 	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 }
 
@@ -294,7 +333,7 @@ func (c *Config) check() error {
 		}
 		names[p.Name] = true
 	}
-	return nil
+	return c.checkCluster()
 }
 
 // CheckAddr checks an address of the form ip:port or [ip6]:port. Port 0 is for

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"sango/internal/meta"
 	"sango/internal/san"
@@ -33,11 +35,21 @@ func (n *Node) checkDemo(ctx context.Context) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(snap.Gateways)) {
-		if name != n.cfg.Name {
+		rest, ours := strings.CutPrefix(name, demoName(n.cfg.Name))
+		if _, err := strconv.ParseUint(strings.TrimPrefix(rest, "-"), 10, 16); !ours || rest != "" && err != nil {
 			return san.Errorf(san.ErrRefused, "directory %s belongs to the gateway %s, and a demo would add a target that is open to everybody; start the gateway with 'sango gateway run --config FILE', or give the demo a directory of its own", n.cfg.Dir, name)
 		}
 	}
 	return nil
+}
+
+// demoName returns the name of a demo of which one of the gateways has the name
+// given (Config.Each).
+func demoName(gateway string) string {
+	if i := strings.LastIndexByte(gateway, '-'); i > 0 {
+		return gateway[:i]
+	}
+	return gateway
 }
 
 // Prepare makes what d names and is not there yet. Volumes that exist stay as
@@ -74,7 +86,7 @@ func (n *Node) Prepare(ctx context.Context, d Demo) (luns []DemoLUN, notes []str
 			return nil, nil, err
 		}
 	}
-	if err := n.Sync(ctx); err != nil {
+	if err := n.Sync(ctx, 0); err != nil {
 		return nil, nil, err
 	}
 	if snap, err = n.meta.Load(ctx); err != nil {

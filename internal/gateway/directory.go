@@ -12,7 +12,10 @@ import (
 // directory answers the target engine's questions from the view.
 type directory struct{ v *view }
 
-var _ target.Directory = directory{}
+var (
+	_ target.Directory  = directory{}
+	_ target.Redirector = directory{}
+)
 
 // admits reports whether an initiator may log in to a target, and as which
 // host. v.mu is held.
@@ -56,6 +59,30 @@ func (d directory) Portals(string) []target.PortalAddr {
 	for _, name := range slices.Sorted(maps.Keys(d.v.groups)) {
 		for _, p := range d.v.groups[name].Portals {
 			out = append(out, target.PortalAddr{Addr: p.Advertise, TPG: p.TPG})
+		}
+	}
+	return out
+}
+
+// Elsewhere implements target.Redirector.
+func (d directory) Elsewhere(string) []netip.AddrPort {
+	m := d.v.n.member
+	if m == nil {
+		return nil
+	}
+	var out []netip.AddrPort
+	well := m.others()
+	d.v.mu.RLock()
+	defer d.v.mu.RUnlock()
+	for _, name := range well {
+		g := d.v.groups[name]
+		if g == nil {
+			continue
+		}
+		for _, p := range g.Portals {
+			if a, err := netip.ParseAddrPort(p.Advertise); err == nil {
+				out = append(out, a)
+			}
 		}
 	}
 	return out

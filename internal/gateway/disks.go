@@ -1,10 +1,10 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -20,6 +20,8 @@ type disks struct {
 	store    *layered.Store
 	log      *slog.Logger
 	memLimit int64
+	shared   bool // other processes serve the same volumes
+	through  bool // writes of layered volumes are stable when they end
 
 	mu  sync.Mutex // guards mem
 	mem map[san.UUID]*mem.Device
@@ -29,11 +31,11 @@ type disks struct {
 const volumesName = "volumes"
 
 func openDisks(c *Config) (*disks, error) {
-	s, err := layered.OpenStore(filepath.Join(c.Dir, volumesName), layered.Options{Log: c.Log, Rate: c.Limits.Background})
+	s, err := layered.OpenStore(c.Cluster.Volumes, layered.Options{FS: c.fs, Log: c.Log, Rate: c.Limits.Background})
 	if err != nil {
 		return nil, err
 	}
-	return &disks{store: s, log: c.Log, memLimit: c.Limits.MemVolume, mem: map[san.UUID]*mem.Device{}}, nil
+	return &disks{store: s, log: c.Log, memLimit: c.Limits.MemVolume, shared: c.clustered() && !c.alone(), through: c.Cluster.Through && c.clustered(), mem: map[san.UUID]*mem.Device{}}, nil
 }
 
 func (d *disks) close() error {
@@ -93,6 +95,52 @@ func (d *disks) device(v *san.Volume) *lazyDevice {
 	})
 }
 
+// info returns what a volume is as a device.
+func (d *disks) info(v *san.Volume) block.Info {
+	if v.Driver == san.DriverMem {
+		return info(v, memCaps)
+	}
+	i := info(v, layered.Caps())
+	if d.through {
+		i = writtenThrough(i)
+	}
+	return i
+}
+
+// notShared refuses volumes in memory where gateways are processes of their
+// own: another one that serves it would find nothing there.
+func (d *disks) notShared(v *san.Volume) error {
+	if v.Driver == san.DriverMem && d.shared {
+		return san.Errorf(san.ErrRefused, "volume %s: the driver mem keeps volumes in the memory of one process, and other gateways of the cluster could not serve it; use the driver layered", v.Name)
+	}
+	return nil
+}
+
+// open opens a volume for its owner, a member of a cluster: those of earlier
+// epochs are shut out.
+func (d *disks) open(ctx context.Context, v *san.Volume, e san.Epoch, member uint64) (block.Device, error) {
+	if err := d.notShared(v); err != nil {
+		return nil, err
+	}
+	if v.Driver == san.DriverMem {
+		m, err := d.memory(v)
+		if err != nil {
+			return nil, err
+		}
+		return &kept{dev: m}, nil
+	}
+	dev, err := d.store.OpenContext(ctx, v.ID, layered.OpenOptions{Epoch: e, Member: member})
+	if err == nil && d.through {
+		dev = through{dev}
+	}
+	return dev, err
+}
+
+// fence has nothing of a member that is gone reach a volume any more.
+func (d *disks) fence(ctx context.Context, v san.UUID, member uint64) error {
+	return d.store.Fence(ctx, v, member)
+}
+
 // memCaps are what package mem can do; it executes in place.
 var memCaps = func() block.Caps {
 	d, err := mem.New(mem.Options{Size: san.BlockSize4096, BlockSize: san.BlockSize512})
@@ -126,6 +174,9 @@ func (d *disks) memory(v *san.Volume) (*mem.Device, error) {
 // create makes the bytes of a new volume, and sets the size of one that
 // adopts what is there.
 func (d *disks) create(v *san.Volume) error {
+	if err := d.notShared(v); err != nil {
+		return err
+	}
 	if v.Driver == san.DriverMem {
 		return nil // made at its first use
 	}

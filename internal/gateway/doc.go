@@ -4,13 +4,15 @@
 // sessions are open. It decides nothing itself; it connects the packages that
 // do.
 //
-//	meta ──Watch──► view ──SetMap, Resized──► lun.Target, lun.Unit
-//	                 │                              ▲
-//	                 ▼                              │
-//	target.Server ──Directory (per login)──────────┘
+//	meta ──Watch──► view ──ChangeMap, Resized──► lun.Target, lun.Unit
+//	                 │                                 ▲
+//	                 ▼                                 │
+//	target.Server ──Directory (per login)─────────────┘
 //	                                    disks: block devices, opened at first use
 //
-// One goroutine applies changes, in the order of the store's transactions;
-// nothing else touches LUN maps. A volume that is mapped costs a record and a
-// unit; its files are opened by the first command that needs them.
+// One goroutine applies changes, in the order of the store's transactions, and
+// waits for no command of a host: the end of what is taken away is waited for by
+// itself, and LUN maps that were held up by it are set then. A volume that is
+// mapped costs a record and a unit; its files are opened by the first command that
+// needs them.
 package gateway

@@ -38,12 +38,30 @@ func fine(check, format string, a ...any) Finding {
 const wantFiles = 8192
 
 // Examine looks for the usual mistakes on this machine, for a node in dir that
-// would serve portals (ip:port). With running, a node serves dir already: what
-// it holds itself is not looked at, volumes among it.
-func Examine(ctx context.Context, dir string, portals []string, running bool) []Finding {
-	at := directoryFinding(dir)
-	out := []Finding{at, spaceFinding(dir), filesystemFinding(dir)}
-	if !running {
+// would serve portals (ip:port), and has its volumes in the directory volumes;
+// "": where they were. With running, a node serves dir already: what it holds
+// itself is not looked at, volumes among it.
+func Examine(ctx context.Context, dir, volumes string, portals []string, running bool) []Finding {
+	if volumes == "" {
+		var err error
+		if volumes, err = notedVolumes(dir); err != nil {
+			volumes = filepath.Join(dir, volumesName)
+		}
+	}
+	at := directoryFinding("directory", dir)
+	out := []Finding{at}
+	if apart(dir, volumes) {
+		out = append(out, directoryFinding("directory of volumes", volumes),
+			spaceFinding("space", dir, metadataAlone), spaceFinding("space of volumes", volumes, volumesAlone),
+			filesystemFinding("filesystem", dir), filesystemFinding("filesystem of volumes", volumes))
+	} else {
+		out = append(out, spaceFinding("space", dir, everything), filesystemFinding("filesystem", dir))
+	}
+	h, held := Holder(dir)
+	switch starts := held && h.Waits != ""; {
+	case starts:
+		out = append(out, Finding{"node", FindingWarning, fmt.Sprintf("process %s is starting, and waits for %s", h.PID, h.Waits), "start the others; it goes on by itself then"})
+	case !running:
 		lock := lockFinding(dir)
 		out = append(out, lock)
 		if at.State == FindingOK && lock.State == FindingOK {
@@ -53,7 +71,7 @@ func Examine(ctx context.Context, dir string, portals []string, running bool) []
 			out = append(out, portFinding(ctx, p))
 		}
 	}
-	return append(out, filesFinding(), clockFinding(), futureFinding(dir))
+	return append(out, filesFinding(), clockFinding(), futureFinding(dir, volumes))
 }
 
 // existing returns dir or the nearest directory above it that is there.
@@ -70,8 +88,14 @@ func existing(dir string) string {
 	}
 }
 
-func directoryFinding(dir string) Finding {
-	const check = "directory"
+// apart reports whether volumes are, or would be, on another filesystem than dir.
+func apart(dir, volumes string) bool {
+	a, aerr := roomOf(existing(dir))
+	b, berr := roomOf(existing(volumes))
+	return aerr == nil && berr == nil && a.device != b.device
+}
+
+func directoryFinding(check, dir string) Finding {
 	at := existing(dir)
 	f, err := os.CreateTemp(at, ".sango-doctor-")
 	if err == nil {
@@ -95,9 +119,8 @@ func directoryFinding(dir string) Finding {
 	return Finding{check, FindingFailed, fmt.Sprintf("%s is not writable: %v", at, err), "run as its owner, change its permissions, or name another directory with --dir"}
 }
 
-func spaceFinding(dir string) Finding {
-	const check = "space"
-	free, total, err := space(existing(dir))
+func spaceFinding(check, dir string, h holding) Finding {
+	r, err := roomOf(existing(dir))
 	if err != nil {
 		return Finding{check, FindingFailed, err.Error(), "look whether the disk is there and mounted"}
 	}
@@ -105,14 +128,17 @@ func spaceFinding(dir string) Finding {
 	if err := syscall.Statfs(existing(dir), &st); err == nil && st.Files > 0 && st.Ffree < 1000 {
 		return Finding{check, FindingFailed, fmt.Sprintf("only %d inodes are free", st.Ffree), "remove small files, or use a filesystem with more inodes"}
 	}
-	if p := spaceProblem(dir, free, total); p != "" {
-		state := FindingWarning
-		if free < 64<<20 {
+	if p := h.problem(dir, r); p != "" {
+		state, advice := FindingWarning, "free space, delete snapshots ('sango volume delete VOLUME@SNAPSHOT'), or move the directory to a larger disk"
+		if r.free < 64<<20 {
 			state = FindingFailed
 		}
-		return Finding{check, state, p, "free space, delete snapshots ('sango volume delete VOLUME@SNAPSHOT'), or move the directory to a larger disk"}
+		if h == metadataAlone {
+			advice = "free space there, or move the directory to a larger disk"
+		}
+		return Finding{check, state, p, advice}
 	}
-	return fine(check, "%s free of %s", san.FormatSize(free), san.FormatSize(total))
+	return fine(check, "%s free of %s", san.FormatSize(r.free), san.FormatSize(r.total))
 }
 
 // Filesystems that a node should not live on, by their magic number
@@ -126,8 +152,7 @@ var doubtful = map[int64]string{
 	0x4d44:     "FAT has no sparse files and none above 4G",
 }
 
-func filesystemFinding(dir string) Finding {
-	const check = "filesystem"
+func filesystemFinding(check, dir string) Finding {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(existing(dir), &st); err != nil {
 		return Finding{check, FindingFailed, err.Error(), "look whether the disk is there and mounted"}
@@ -201,12 +226,12 @@ func clockFinding() Finding {
 const futureSlack = 2 * time.Second
 
 // futureFinding tells when files are newer than now: the clock was set back.
-func futureFinding(dir string) Finding {
+func futureFinding(dir, volumes string) Finding {
 	const check = "clock jumps"
 	limit := time.Now().Add(futureSlack)
 	var newest time.Time
-	for _, sub := range []string{"", metaName, filepath.Join(metaName, "etcd", "member", "wal"), volumesName} {
-		entries, err := os.ReadDir(filepath.Join(dir, sub))
+	for _, d := range []string{dir, filepath.Join(dir, metaName), filepath.Join(dir, metaName, "etcd", "member", "wal"), volumes} {
+		entries, err := os.ReadDir(d)
 		if err != nil {
 			continue
 		}

@@ -42,7 +42,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Release()
-	all := Examine(t.Context(), dir, []string{taken, "198.51.100.1:3260", "nonsense"}, false)
+	all := Examine(t.Context(), dir, "", []string{taken, "198.51.100.1:3260", "nonsense"}, false)
 	for check, want := range map[string]string{
 		"portal " + taken:          "is taken",
 		"portal 198.51.100.1:3260": "no address 198.51.100.1",
@@ -64,22 +64,11 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	if f := find(t, all, "directory"); f.State != FindingOK {
 		t.Errorf("directory: %+v", f)
 	}
-	if f := directoryFinding("/proc/sango"); f.State != FindingFailed || f.Advice == "" {
+	if f := directoryFinding("directory", "/proc/sango"); f.State != FindingFailed || f.Advice == "" {
 		t.Errorf("directory in /proc: %+v", f)
 	}
-	if f := directoryFinding("/dev/full"); f.State != FindingFailed {
+	if f := directoryFinding("directory", "/dev/full"); f.State != FindingFailed {
 		t.Errorf("a directory that is none: %+v", f)
-	}
-}
-
-func TestSpaceProblem(t *testing.T) {
-	for _, c := range []struct {
-		free, total int64
-		bad         bool
-	}{{10 << 30, 20 << 30, false}, {100 << 20, 20 << 30, true}, {20 << 30, 1000 << 30, true}, {0, 0, true}} {
-		if got := spaceProblem("d", c.free, c.total); (got != "") != c.bad {
-			t.Errorf("%d of %d: %q", c.free, c.total, got)
-		}
 	}
 }
 

@@ -3,10 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"sango/internal/meta"
+	"sango/internal/pause"
 	"sango/internal/san"
 )
 
@@ -44,13 +46,14 @@ func (v *view) follow(ctx context.Context, from source, revision int64) error {
 	defer q.close()
 	for {
 		err := from.Watch(ctx, revision, func(rev int64, c []meta.Change) error {
+			v.heard(rev, len(c) > 0, slices.ContainsFunc(c, func(c meta.Change) bool { return c.Gateway != "" }))
 			q.put(batch{rev, c})
 			return nil
 		})
 		for err != nil {
 			if errors.Is(err, san.ErrUnavailable) {
 				v.n.cfg.Log.Warn("changes of the metadata do not come in; trying again", "error", err)
-				if !pause(ctx, watchAgain) {
+				if !pause.For(ctx, watchAgain) {
 					return nil
 				}
 			} else if !errors.Is(err, meta.ErrBehind) {
@@ -59,6 +62,7 @@ func (v *view) follow(ctx context.Context, from source, revision int64) error {
 			}
 			var snap *meta.Snapshot
 			if snap, err = from.Load(ctx); err == nil {
+				v.heard(snap.Revision, true, true)
 				q.replace(snap)
 				revision = snap.Revision
 			}
@@ -66,17 +70,5 @@ func (v *view) follow(ctx context.Context, from source, revision int64) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-	}
-}
-
-// pause waits, and reports whether ctx let it.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -38,7 +38,7 @@ func (s *shaky) Load(context.Context) (*meta.Snapshot, error) {
 }
 
 func bareView(t *testing.T) *view {
-	n := &Node{cfg: Config{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}}
+	n := &Node{common: &common{}, cfg: Config{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}}
 	n.view = newView(n)
 	return n.view
 }
@@ -56,7 +56,7 @@ func TestFollowStartsAfresh(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- v.follow(ctx, s, 1) }()
-		if err := v.wait(t.Context(), 30); err != nil {
+		if err := v.wait(t.Context(), 30, 0); err != nil {
 			t.Error(err)
 		}
 		cancel()
@@ -72,7 +72,7 @@ func TestFollowGivesUpOnWhatItCannotRead(t *testing.T) {
 	if err := v.follow(t.Context(), &shaky{errs: []error{unreadable}}, 1); !errors.Is(err, unreadable) {
 		t.Errorf("follow = %v", err)
 	}
-	if err := v.wait(t.Context(), 2); !errors.Is(err, unreadable) {
+	if err := v.wait(t.Context(), 2, 0); !errors.Is(err, unreadable) {
 		t.Errorf("wait = %v", err)
 	}
 }

@@ -18,14 +18,16 @@ const reopenAfter = time.Second
 // block.Device; failures to open are the failures of requests.
 type lazyDevice struct {
 	open func() (block.Device, error)
-	info block.Info // as it will be: what is told before it is open
 
 	dev atomic.Pointer[opened] // nil: not open
 
-	mu      sync.Mutex // guards opening and what follows
+	opening sync.Mutex // guards opening, and what follows
 	closed  bool
-	failure error
 	failed  time.Time
+
+	mu      sync.Mutex // guards what follows; nobody waits for a store with it
+	info    block.Info // as it will be: what is told before it is open
+	failure error
 }
 
 // opened is an open device behind one pointer.
@@ -42,23 +44,25 @@ func (d *lazyDevice) get() (block.Device, error) {
 	if o := d.dev.Load(); o != nil {
 		return o.dev, nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.opening.Lock()
+	defer d.opening.Unlock()
 	if o := d.dev.Load(); o != nil {
 		return o.dev, nil
 	}
 	if d.closed {
 		return nil, &block.Error{Class: block.Closed}
 	}
-	if d.failure != nil && time.Since(d.failed) < reopenAfter {
-		return nil, d.failure
-	}
-	dev, err := d.open()
-	if err != nil {
-		d.failure, d.failed = err, time.Now()
+	if err := d.problem(); err != nil && time.Since(d.failed) < reopenAfter {
 		return nil, err
 	}
-	d.failure = nil
+	dev, err := d.open()
+	d.mu.Lock()
+	d.failure = err
+	d.mu.Unlock()
+	if err != nil {
+		d.failed = time.Now()
+		return nil, err
+	}
 	d.dev.Store(&opened{dev})
 	return dev, nil
 }
@@ -124,8 +128,8 @@ func (d *lazyDevice) Status(off, n int64, limit int) ([]block.Extent, error) {
 
 // Close implements block.Device.
 func (d *lazyDevice) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.opening.Lock()
+	defer d.opening.Unlock()
 	d.closed = true
 	if o := d.dev.Load(); o != nil {
 		return o.dev.Close()

@@ -47,7 +47,7 @@ func TestResizeReachesAnOpenSession(t *testing.T) {
 		if err := n.Volumes().Resize(t.Context(), "a", size); err != nil {
 			t.Fatal(err)
 		}
-		if err := n.Sync(t.Context()); err != nil {
+		if err := n.Sync(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		if key, asc := ready(t, c, 0); key != unitAttention || asc != sizeChanged {

@@ -39,12 +39,13 @@ func TakeLock(dir string) (*Lock, error) {
 		return nil, san.Errorf(san.ErrRefused, "directory %s is not writable: %v; choose another with --dir, or fix its permissions", dir, err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		holder, _ := io.ReadAll(io.LimitReader(f, 32))
+		text, _ := io.ReadAll(io.LimitReader(f, maxNote))
+		holder, _, _ := strings.Cut(string(text), "\n")
 		f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock of directory %s: %w", dir, err)
 		}
-		return nil, &inUse{san.Errorf(san.ErrRefused, "directory %s is in use by process %s; stop that first, or choose another directory with --dir", dir, strings.TrimSpace(string(holder)))}
+		return nil, &inUse{san.Errorf(san.ErrRefused, "directory %s is in use by process %s; stop that first, or choose another directory with --dir", dir, strings.TrimSpace(holder))}
 	}
 	err = f.Truncate(0)
 	if err == nil {

@@ -56,7 +56,7 @@ func change(t *testing.T, n *Node, fn func(*meta.Tx) error) {
 	if err := n.meta.Update(t.Context(), fn); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Sync(t.Context()); err != nil {
+	if err := n.Sync(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -75,6 +75,12 @@ func volume(t *testing.T, n *Node, name string, size int64) *san.Volume {
 func mapped(t *testing.T, n *Node, name string, size int64) *san.Volume {
 	t.Helper()
 	v := volume(t, n, name, size)
+	mapVolume(t, n, v)
+	return v
+}
+
+func mapVolume(t *testing.T, n *Node, v *san.Volume) {
+	t.Helper()
 	change(t, n, func(tx *meta.Tx) error {
 		if _, err := tx.Target(demoIQN); err != nil {
 			if err := tx.CreateTarget(&san.Target{Name: demoIQN, Open: true}); err != nil {
@@ -87,7 +93,6 @@ func mapped(t *testing.T, n *Node, name string, size int64) *san.Volume {
 		_, err := tx.Map(demoIQN, meta.AnyLUN, san.Mapping{Volume: v.ID})
 		return err
 	})
-	return v
 }
 
 // login opens a session.

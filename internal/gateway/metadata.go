@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"sango/internal/meta"
@@ -123,21 +125,30 @@ func openSaved(ctx context.Context, cfg Config) (*meta.Store, error) {
 
 // Restore puts a backup in the place of the metadata of a node that does not
 // run; see meta.Restore. Without a configuration of where that is kept it is
-// where it was; in a new directory alone.
-func Restore(ctx context.Context, cfg Config, configured bool, from *os.File, replace bool) (meta.BackupInfo, error) {
+// where it was; in a new directory alone. others are the members that the
+// configuration lists, and that have to be added now: this one is alone.
+func Restore(ctx context.Context, cfg Config, configured bool, from *os.File, replace bool) (info meta.BackupInfo, others []string, err error) {
 	lock, err := TakeLock(cfg.Dir)
 	if err != nil {
-		return meta.BackupInfo{}, err
+		return info, nil, err
 	}
 	defer lock.Release()
 	dir := filepath.Join(cfg.Dir, metaName)
 	o := cfg.metaOptions()
 	if !configured {
-		if o, err = meta.Saved(dir, cfg.Log); err != nil {
-			return meta.BackupInfo{}, err
+		o, err = meta.Saved(dir, cfg.Log)
+		if o.Waits = cfg.Meta.Waits; err != nil {
+			return info, nil, err
 		}
 	}
-	return meta.Restore(ctx, dir, o, from, replace)
+	if info, err = meta.Restore(ctx, dir, o, from, replace); err != nil || o.Member == nil {
+		return info, nil, err
+	}
+	now, err := meta.Saved(dir, cfg.Log)
+	if err == nil && now.Member != nil && len(now.Member.Members) == 0 {
+		others = slices.DeleteFunc(slices.Clone(o.Member.Members), func(s string) bool { return strings.HasPrefix(s, o.Member.Name+"=") })
+	}
+	return info, others, err
 }
 
 // Release takes the claim on an etcd that others run away from a gateway that

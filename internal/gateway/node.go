@@ -7,38 +7,51 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"sango/internal/api"
 	"sango/internal/meta"
+	"sango/internal/san"
 	"sango/internal/target"
 )
 
 // metaName is the directory of the metadata in the node's.
 const metaName = "meta"
 
-// Node is one running node.
+// Node is one gateway that runs. A process has one; that of a demo has one for
+// each portal, of which the first has the others and does the management.
 type Node struct {
+	*common
 	cfg       Config
-	lock      *Lock
 	listeners []net.Listener
-	meta      *meta.Store
-	disks     *disks
 	view      *view
 	server    *target.Server
-	api       *api.Server
 	gateway   *meta.Gateway
-	claimed   *meta.Claim
-	clock     clockWatch
-	boots     boots
-	started   time.Time
+	member    *member // of a cluster; nil: it serves alone
 	draining  atomic.Bool
-	merging   sync.Map // san.UUID → name of the snapshot that was deleted last
+	beside    []*Node // the others of this process
+}
+
+// common is what the gateways of a process share.
+type common struct {
+	lock    *Lock
+	id      san.UUID // of the directory
+	machine san.UUID // that it runs on
+	meta    *meta.Store
+	disks   *disks
+	api     *api.Server
+	claimed *meta.Claim // nil: it does not serve alone
+	clock   clockWatch
+	boots   boots
+	started time.Time
+	merging sync.Map // san.UUID → name of the snapshot that was deleted last
 
 	lean    *lean              // until it serves
 	cancel  context.CancelFunc // ends what runs until Stop
+	run     context.Context    // which is done then
 	running sync.WaitGroup
 	failed  chan error // what ended without being asked to
 }
@@ -52,78 +65,144 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, started: time.Now().UTC(), failed: make(chan error, 4)}
-	n.clock.log = cfg.Log
-	if n.boots, err = thisBoot(); err != nil {
+	c := &common{started: time.Now().UTC(), failed: make(chan error, 4), lean: newLean()}
+	c.run, c.cancel = context.WithCancel(context.Background())
+	c.clock.log = cfg.Log
+	if c.boots, err = thisBoot(); err != nil {
 		cfg.Log.Warn("hosts can't be told when this machine has lost what they had not flushed", "error", err)
 	}
-	n.view = newView(n)
-	var undo []func()
-	n.lean = newLean()
+	undo := []func(){c.cancel, c.lean.end}
 	defer func() {
 		if err != nil {
-			n.lean.end()
-			for i := len(undo) - 1; i >= 0; i-- {
-				undo[i]()
+			for _, f := range slices.Backward(undo) {
+				f()
 			}
 		}
 	}()
-	if n.lock, err = TakeLock(cfg.Dir); err != nil {
+	if c.lock, err = TakeLock(cfg.Dir); err != nil {
 		return nil, err
 	}
-	undo = append(undo, n.lock.Release)
-	if err = n.bind(ctx); err != nil {
+	undo = append(undo, c.lock.Release)
+	var all []*Node
+	for _, cfg := range cfg.each() {
+		n := &Node{common: c, cfg: cfg}
+		n.view = newView(n)
+		all = append(all, n)
+		if err = n.bind(ctx); err != nil {
+			return nil, err
+		}
+		undo = append(undo, n.unbind)
+	}
+	n := all[0]
+	n.beside = all[1:]
+	o := cfg.sharing()
+	o.Waits = c.lock.Note
+	if c.meta, err = meta.Open(ctx, filepath.Join(cfg.Dir, metaName), o); err != nil {
 		return nil, err
 	}
-	undo = append(undo, n.unbind)
-	if n.meta, err = meta.Open(ctx, filepath.Join(cfg.Dir, metaName), cfg.metaOptions()); err != nil {
-		return nil, err
-	}
-	undo = append(undo, n.meta.Close)
+	undo = append(undo, c.meta.Close)
 	if cfg.Demo {
 		if err = n.checkDemo(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err = n.claim(ctx); err != nil {
+	if c.id, err = nodeID(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if n.disks, err = openDisks(&n.cfg); err != nil {
+	c.machine = thisMachine(c.boots.machine)
+	if c.disks, err = openDisks(&cfg); err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() { n.disks.close() })
-	if err = n.settle(ctx); err != nil {
+	undo = append(undo, func() { c.disks.close() })
+	if err = noteVolumes(&cfg); err != nil {
 		return nil, err
 	}
-	if err = n.register(ctx); err != nil {
-		return nil, err
+	if cfg.clustered() {
+		err = n.join(ctx)
+	} else {
+		err = n.claim(ctx)
 	}
-	if n.server, err = target.New(n.cfg.iscsi(), directory{n.view}); err != nil {
-		return nil, err
-	}
-	snap, err := n.meta.Load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if n.view.early, err = n.meta.Units(ctx); err != nil {
+	if err = n.settle(ctx); err != nil {
 		return nil, err
 	}
-	n.view.replace(snap)
-	n.view.early = nil
-	undo = append(undo, n.view.close)
+	for _, n := range all {
+		undo = append(undo, n.end)
+		if err = n.open(ctx); err != nil {
+			return nil, err
+		}
+	}
 	l, err := api.Listen(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	n.api = api.NewServer(n)
-	run, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
-	n.goes("management", func() error { return n.api.Serve(l) })
-	n.goes("metadata", func() error { return n.view.follow(run, n.meta, snap.Revision) })
-	n.goes("metadata", func() error { return n.meta.Wait(run) })
-	n.running.Go(func() { n.clock.run(run) })
+	c.api = api.NewServer(n)
+	n.goes("management", func() error { return c.api.Serve(l) })
+	for _, n := range all {
+		n.follow()
+	}
+	n.goes("metadata", func() error { return c.meta.Wait(c.run) })
+	c.running.Go(func() { c.clock.run(c.run) })
 	return n, nil
 }
+
+// open registers one gateway, and makes what it serves.
+func (n *Node) open(ctx context.Context) (err error) {
+	if n.cfg.clustered() {
+		if n.member, err = newMember(ctx, n); err != nil {
+			return err
+		}
+	}
+	if err := n.register(ctx); err != nil {
+		return err
+	}
+	cfg := n.cfg.iscsi()
+	if n.member != nil {
+		cfg.Fence = n.member.fence
+	}
+	if n.server, err = target.New(cfg, directory{n.view}); err != nil {
+		return err
+	}
+	if n.member != nil {
+		if err := n.member.open(ctx); err != nil {
+			return err
+		}
+	}
+	snap, err := n.meta.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if n.member == nil {
+		if n.view.early, err = n.meta.Units(ctx); err != nil {
+			return err
+		}
+	}
+	n.view.replace(snap)
+	n.view.early = nil
+	return nil
+}
+
+// end ends what open has begun.
+func (n *Node) end() {
+	if n.member != nil {
+		n.member.close()
+	}
+	n.view.close()
+}
+
+// follow keeps up with the metadata.
+func (n *Node) follow() {
+	revision := n.view.applied()
+	n.goes("metadata", func() error { return n.view.follow(n.run, n.meta, revision) })
+	if n.member != nil {
+		n.member.start()
+	}
+}
+
+// gateways returns all gateways of the process.
+func (n *Node) gateways() []*Node { return append([]*Node{n}, n.beside...) }
 
 // goes runs f until the node stops; what it returns before is a failure of
 // the node.
@@ -140,9 +219,11 @@ func (n *Node) goes(what string, f func() error) {
 
 // Serve lets initiators in on all portals. It returns at once.
 func (n *Node) Serve() {
-	for i, l := range n.listeners {
-		p := n.gateway.Portals[i]
-		n.goes("portal "+p.Listen, func() error { return n.server.Serve(l, p.TPG) })
+	for _, g := range n.gateways() {
+		for i, l := range g.listeners {
+			p := g.gateway.Portals[i]
+			n.goes("portal "+p.Listen, func() error { return g.server.Serve(l, p.TPG) })
+		}
 	}
 	n.running.Go(n.lean.end)
 }
@@ -157,27 +238,53 @@ func (n *Node) Meta() *meta.Store { return n.meta }
 func (n *Node) Volumes() api.Volumes { return volumes{n} }
 
 // Sync implements api.Node.
-func (n *Node) Sync(ctx context.Context) error {
+func (n *Node) Sync(ctx context.Context, own int64) error {
 	rev, err := n.meta.Current(ctx)
 	if err != nil {
 		return err
 	}
-	return n.view.wait(ctx, rev)
+	for _, g := range n.gateways() {
+		if err := g.view.wait(ctx, rev, own); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Stop ends the node: initiators are asked to log out and dropped if they do
-// not, everything is flushed and closed. When ctx is done before that, what is
-// left is cut off; nothing acknowledged is lost either way.
+// not, volumes are given to other gateways, everything is flushed and closed.
+// When ctx is done before that, what is left is cut off; nothing acknowledged
+// is lost either way.
 func (n *Node) Stop(ctx context.Context) error {
 	n.lean.end()
-	n.draining.Store(true)
+	all := n.gateways()
 	var errs []error
-	n.drain(ctx)
-	errs = append(errs, n.server.Close())
+	var stopping sync.WaitGroup
+	for _, g := range all {
+		g.draining.Store(true)
+		stopping.Go(func() { g.drain(ctx) })
+	}
+	stopping.Wait()
+	for _, g := range all {
+		if g.member != nil {
+			stopping.Go(func() { g.member.leave(ctx) })
+		}
+	}
+	stopping.Wait()
+	for _, g := range all {
+		errs = append(errs, g.server.Close())
+	}
 	n.api.Shutdown(ctx)
+	for _, g := range all {
+		if g.member != nil {
+			g.member.close()
+		}
+	}
 	n.cancel()
 	n.running.Wait()
-	n.view.close()
+	for _, g := range all {
+		g.view.close()
+	}
 	errs = append(errs, n.disks.close())
 	n.meta.Close()
 	if err := os.Remove(api.SocketPath(n.cfg.Dir)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -28,7 +28,11 @@ func OpenVolume(ctx context.Context, cfg Config, name string, readOnly bool) (bl
 		lock.Release()
 		return nil, err
 	}
-	store, err := layered.OpenStore(filepath.Join(cfg.Dir, volumesName), layered.Options{Log: cfg.Log})
+	var store *layered.Store
+	volumes, err := notedVolumes(cfg.Dir)
+	if err == nil {
+		store, err = layered.OpenStore(volumes, layered.Options{Log: cfg.Log})
+	}
 	if err != nil {
 		lock.Release()
 		return nil, err

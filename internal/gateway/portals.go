@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
+	"time"
 
 	"sango/internal/meta"
+	"sango/internal/pause"
+	"sango/internal/relay"
 	"sango/internal/san"
 )
 
@@ -52,12 +56,33 @@ func (n *Node) unbind() {
 	n.listeners = nil
 }
 
+// ttlWait is how long a start waits for others that count heartbeats otherwise:
+// where all were stopped, and start to count anew, one whose end could not be
+// noted has to be there, and its member of the metadata needs this one's.
+const (
+	ttlWait  = 10 * time.Second
+	ttlAgain = 200 * time.Millisecond
+)
+
 // register writes what the node serves on into the metadata, and learns the
 // ids of its portals.
 func (n *Node) register(ctx context.Context) error {
+	end := time.Now().Add(ttlWait)
+	for said := false; ; said = true {
+		err := n.registerNow(ctx)
+		if !errors.As(err, new(*meta.TTLError)) || time.Now().After(end) || !pause.For(ctx, ttlAgain) {
+			return err
+		}
+		if !said {
+			n.cfg.Log.Warn("this gateway can't register now; it waits for the others", "time", ttlWait, "error", err)
+		}
+	}
+}
+
+func (n *Node) registerNow(ctx context.Context) error {
 	return n.meta.Ensure(ctx, func(tx *meta.Tx) error {
 		g := &meta.Gateway{
-			Name: n.cfg.Name, Started: n.started, Version: n.cfg.Version, Incarnation: n.claimed.Incarnation, State: meta.GatewayServing,
+			Name: n.cfg.Name, Started: n.started, Version: n.cfg.Version, Node: n.id,
 		}
 		for i, p := range n.cfg.Portals {
 			listen := n.listeners[i].Addr().String()
@@ -67,6 +92,23 @@ func (n *Node) register(ctx context.Context) error {
 			}
 			g.Portals = append(g.Portals, meta.Portal{Name: p.Name, Listen: listen, Advertise: advertise})
 		}
+		if n.member != nil {
+			if err := n.checkMachines(tx); err != nil {
+				return err
+			}
+			if err := n.shareTTL(tx); err != nil {
+				return err
+			}
+			g.Relay, g.Manage = n.member.reached()
+			g.Machine = n.machine
+			g.Links.Oldest, g.Links.Newest = relay.Versions()
+			if n.cfg.Cluster.Through {
+				g.Capabilities = append(g.Capabilities, throughMark)
+			}
+			if len(n.cfg.Cluster.Fence) > 0 {
+				g.Capabilities = append(g.Capabilities, meta.FenceCommand)
+			}
+		}
 		if err := tx.Register(g); err != nil {
 			return err
 		}
@@ -75,5 +117,36 @@ func (n *Node) register(ctx context.Context) error {
 	})
 }
 
+// shareTTL refuses heartbeats that count for another time than those of the
+// other gateways. Those of a process that has the metadata for itself need none.
+func (n *Node) shareTTL(tx *meta.Tx) error {
+	if n.cfg.Cluster.TTL == 0 {
+		return nil
+	}
+	return tx.ShareTTL(n.cfg.Name, n.cfg.Cluster.TTL)
+}
+
+// registerAgain registers the gateway where it was removed since: its process
+// went on, and begins anew as another member.
+func (n *Node) registerAgain(ctx context.Context) error {
+	return n.meta.Ensure(ctx, func(tx *meta.Tx) error {
+		if err := n.shareTTL(tx); err != nil {
+			return err
+		}
+		_, err := tx.Gateway(n.cfg.Name)
+		if !errors.Is(err, san.ErrNotFound) {
+			return err
+		}
+		g := *n.gateway
+		g.Portals = slices.Clone(g.Portals)
+		return tx.Register(&g)
+	})
+}
+
 // Portals returns the portals of the node, in the order of its configuration.
-func (n *Node) Portals() []meta.Portal { return n.gateway.Portals }
+func (n *Node) Portals() (all []meta.Portal) {
+	for _, g := range n.gateways() {
+		all = append(all, g.gateway.Portals...)
+	}
+	return all
+}

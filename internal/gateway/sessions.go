@@ -16,9 +16,9 @@ const dropWait = 30 * time.Second
 
 // enforce ends the sessions whose initiator may not log in any more, and those
 // that would log in as another host now: which LUNs a session sees hangs on
-// its host.
-func (n *Node) enforce() {
-	n.dropSessions("access withdrawn", func(i target.SessionInfo) bool {
+// its host. What it returns waits for their tasks.
+func (n *Node) enforce() (gone func()) {
+	return n.dropSessions("access withdrawn", func(i target.SessionInfo) bool {
 		if i.Discovery {
 			return false
 		}
@@ -37,23 +37,31 @@ func (n *Node) enforce() {
 	})
 }
 
-// dropTarget ends the sessions of a target that is gone.
-func (n *Node) dropTarget(name string) {
-	n.dropSessions("target deleted", func(i target.SessionInfo) bool { return i.Target == name })
+// dropTarget ends the sessions of a target that is gone. What it returns waits
+// for their tasks.
+func (n *Node) dropTarget(name string) (gone func()) {
+	return n.dropSessions("target deleted", func(i target.SessionInfo) bool { return i.Target == name })
 }
 
-func (n *Node) dropSessions(reason string, match func(target.SessionInfo) bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), dropWait)
-	defer cancel()
-	if err := n.server.Drop(ctx, match, reason); err != nil {
-		n.cfg.Log.Warn("a session did not end", "reason", reason, "error", err)
+func (n *Node) dropSessions(reason string, match func(target.SessionInfo) bool) (gone func()) {
+	wait := n.server.Dismiss(match, reason)
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), dropWait)
+		defer cancel()
+		if err := wait(ctx); err != nil {
+			n.cfg.Log.Warn("a session did not end", "reason", reason, "error", err)
+		}
 	}
 }
 
 // Sessions implements api.Node.
 func (n *Node) Sessions() []api.Session {
 	var out []api.Session
-	for _, i := range n.server.Sessions() {
+	var all []target.SessionInfo
+	for _, g := range n.gateways() {
+		all = append(all, g.server.Sessions()...)
+	}
+	for _, i := range all {
 		if i.Discovery {
 			continue
 		}

@@ -26,6 +26,11 @@ func (w volumes) Snapshot(ctx context.Context, volume, snapshot string) error {
 	if err != nil {
 		return err
 	}
+	_, release, err := w.n.hold(v)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := w.n.disks.store.Snapshot(v.ID, snapshot); err != nil {
 		if errors.Is(err, layered.ErrExists) {
 			return san.Errorf(san.ErrExists, "snapshot %s@%s exists; choose another name", volume, snapshot)
@@ -49,6 +54,11 @@ func (w volumes) DeleteSnapshot(ctx context.Context, volume, snapshot string) er
 	if err != nil {
 		return err
 	}
+	_, release, err := w.n.hold(v)
+	if err != nil {
+		return err
+	}
+	defer release()
 	w.n.merging.Store(v.ID, snapshot)
 	return noSuchSnapshot(volume, snapshot, w.n.disks.store.DeleteSnapshot(v.ID, snapshot))
 }
@@ -83,6 +93,8 @@ func (w volumes) Clone(ctx context.Context, volume, snapshot, name string) (*san
 	if err != nil {
 		return nil, err
 	}
+	// The metadata is not waited for while the volume is held: what was a snapshot
+	// here may be gone when the bytes are cloned, and then it is said so.
 	snaps, err := w.n.disks.store.Snapshots(from.ID)
 	if err != nil {
 		return nil, kindly(volume, err)
@@ -94,6 +106,11 @@ func (w volumes) Clone(ctx context.Context, volume, snapshot, name string) (*san
 				ReadOnly: from.ReadOnly, Removable: from.Removable,
 			}
 			return v, w.add(ctx, v, func() error {
+				_, release, err := w.n.hold(from)
+				if err != nil {
+					return err
+				}
+				defer release()
 				return noSuchSnapshot(volume, snapshot, w.n.disks.store.Clone(from.ID, snapshot, v.ID))
 			})
 		}
@@ -107,20 +124,44 @@ func (w volumes) Rollback(ctx context.Context, volume, snapshot string) error {
 	if err != nil {
 		return err
 	}
-	// Nobody may map it meanwhile: the maps of this node stand still.
-	w.n.view.still.Lock()
-	defer w.n.view.still.Unlock()
-	return w.n.meta.Update(ctx, func(tx *meta.Tx) error {
-		uses, err := tx.Mappings(v.ID)
+	if err := w.n.meta.Update(ctx, func(tx *meta.Tx) error { return notMapped(tx, v) }); err != nil {
+		return err
+	}
+	// Nobody may see it meanwhile: LUNs of this node that map it wait. That goes
+	// before the volume is held, since it may take a while.
+	for _, g := range w.n.gateways() {
+		over, err := g.view.rest(ctx, v.ID)
 		if err != nil {
 			return err
 		}
-		if len(uses) > 0 {
-			u := uses[0]
-			return san.Errorf(san.ErrRefused, "volume %s is mapped as LUN %d of %s, and hosts would see it change under them; run 'sango target unmap %s %d', roll back, and map it again", volume, u.LUN, u.Target, u.Target, u.LUN)
+		defer over()
+	}
+	term, release, err := w.n.hold(v)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := during(ctx, term)
+	defer cancel()
+	return unlessOver(term, w.n.meta.Update(ctx, func(tx *meta.Tx) error {
+		if err := notMapped(tx, v); err != nil {
+			return err
 		}
 		return noSuchSnapshot(volume, snapshot, w.n.disks.store.Rollback(v.ID, snapshot))
-	})
+	}))
+}
+
+// notMapped refuses to roll back a volume that hosts see.
+func notMapped(tx *meta.Tx, v *san.Volume) error {
+	uses, err := tx.Mappings(v.ID)
+	if err != nil {
+		return err
+	}
+	if len(uses) > 0 {
+		u := uses[0]
+		return san.Errorf(san.ErrRefused, "volume %s is mapped as LUN %d of %s, and hosts would see it change under them; run 'sango target unmap %s %d', roll back, and map it again", v.Name, u.LUN, u.Target, u.Target, u.LUN)
+	}
+	return nil
 }
 
 // temporary is how the snapshots that exports read are named.

@@ -3,34 +3,10 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"syscall"
+	"time"
 
 	"sango/internal/api"
-	"sango/internal/san"
 )
-
-// Space below which a node complains.
-const (
-	lowSpace        = 1 << 30 // bytes
-	lowSpacePercent = 3
-)
-
-// space returns the free and total bytes of the filesystem that holds dir.
-func space(dir string) (free, total int64, err error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, 0, err
-	}
-	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, nil
-}
-
-// spaceProblem says what is wrong with the free space, "" if nothing is.
-func spaceProblem(dir string, free, total int64) string {
-	if free >= lowSpace && free >= total/100*lowSpacePercent {
-		return ""
-	}
-	return fmt.Sprintf("the disk that holds %s has only %s of %s free; volumes stop taking writes when it is full: free space, delete snapshots or move the directory", dir, san.FormatSize(free), san.FormatSize(total))
-}
 
 // Status implements api.Node.
 func (n *Node) Status(context.Context) (api.Status, error) {
@@ -38,17 +14,16 @@ func (n *Node) Status(context.Context) (api.Status, error) {
 		Gateway: n.cfg.Name, Version: n.cfg.Version, Dir: n.cfg.Dir, Started: n.started,
 		Draining: n.draining.Load(), ClockJumps: int(n.clock.jumps.Load()),
 	}
-	free, total, err := space(n.cfg.Dir)
-	if err != nil {
-		st.Problems = append(st.Problems, fmt.Sprintf("the directory %s can't be looked at: %v", n.cfg.Dir, err))
-	} else {
-		st.StoreFree, st.StoreSize = free, total
-		if p := spaceProblem(n.cfg.Dir, free, total); p != "" {
-			st.Problems = append(st.Problems, p)
-		}
-	}
+	addSpace(&st, n.cfg.Cluster.Volumes)
+	addExpiry(&st, &n.cfg, time.Now())
 	if st.ClockJumps > 0 {
 		st.Problems = append(st.Problems, fmt.Sprintf("the clock jumped %d times since the start; let an NTP service steer it slowly", st.ClockJumps))
+	}
+	for _, g := range n.gateways() {
+		if g.member != nil && !g.member.runtime.Right() {
+			st.Waiting = append(st.Waiting, g.cfg.Name)
+			st.Problems = append(st.Problems, fmt.Sprintf("gateway %s may not serve now: the metadata does not confirm its heartbeats; it serves again when that does", g.cfg.Name))
+		}
 	}
 	n.view.mu.RLock()
 	defer n.view.mu.RUnlock()

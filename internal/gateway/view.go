@@ -1,10 +1,7 @@
 package gateway
 
 import (
-	"context"
-	"errors"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 
@@ -19,11 +16,19 @@ type view struct {
 	n *Node
 
 	// still is held while changes are put into effect.
-	still sync.Mutex
-	early *meta.Units // what units kept before the start; nil once that is over
+	still  sync.Mutex
+	early  *meta.Units         // what units kept before the start; nil once that is over
+	closes map[san.UUID]*delay // volumes whose unit is being closed
+	ends   map[string]*delay   // targets whose former sessions are ending
+	later  sync.WaitGroup      // what is waited for
 
 	mu       sync.RWMutex // guards what follows
 	revision int64        // everything up to it is in effect
+	access   int64        // the same, but for the end of tasks, and of volumes that are closed
+	effects  []*effect    // those later than revision, in order
+	changed  int64        // that of the last change that was heard of
+	told     int64        // everything up to it has been heard of
+	pending  int64        // that of the last change of gateways that was heard of
 	moved    chan struct{}
 	failed   error // why it follows no more
 	volumes  map[san.UUID]*san.Volume
@@ -41,15 +46,11 @@ type served struct {
 	target *lun.Target
 }
 
-// unit is a mapped volume.
-type unit struct {
-	unit *lun.Unit
-	dev  *lazyDevice
-}
-
 // dirty collects what a batch of changes touched.
 type dirty struct {
 	targets  map[string]bool
+	mapped   map[san.UUID]bool // volumes that LUNs were to be made of
+	whole    bool              // any may have been
 	resized  map[san.UUID]bool
 	gone     []*served
 	access   bool // who may log in may have changed
@@ -60,10 +61,13 @@ func newView(n *Node) *view {
 	return &view{
 		n: n, moved: make(chan struct{}), volumes: map[san.UUID]*san.Volume{}, hosts: map[string]*san.Host{}, byIQN: map[string]*san.Host{},
 		targets: map[string]*served{}, units: map[san.UUID]*unit{}, groups: map[string]*meta.Gateway{},
+		closes: map[san.UUID]*delay{}, ends: map[string]*delay{},
 	}
 }
 
-func newDirty() *dirty { return &dirty{targets: map[string]bool{}, resized: map[san.UUID]bool{}} }
+func newDirty() *dirty {
+	return &dirty{targets: map[string]bool{}, mapped: map[san.UUID]bool{}, resized: map[san.UUID]bool{}}
+}
 
 // replace makes the view what snap says.
 func (v *view) replace(snap *meta.Snapshot) {
@@ -89,21 +93,33 @@ func (v *view) replace(snap *meta.Snapshot) {
 		}
 	}
 	for name, t := range snap.Targets {
-		v.serve(t).luns = t.LUNs
+		v.serve(t, d).luns = t.LUNs
 		d.targets[name] = true
 	}
-	d.access, d.gateways = true, true
+	d.access, d.gateways, d.whole = true, true, true
 	v.mu.Unlock()
 	v.n.checkClaim(snap.Claim)
 	v.effect(d, snap.Revision)
 }
 
-// serve returns the served target for a record, which it takes over. v.mu is
-// held.
-func (v *view) serve(t *san.Target) *served {
+// serve returns the served target for a record, which it takes over. Whether
+// hosts may ask for moves is told at their login. v.mu is held.
+func (v *view) serve(t *san.Target, d *dirty) *served {
 	s := v.targets[t.Name]
+	luns := map[san.LUN]san.Mapping{}
+	if s != nil && s.rec.Explicit != t.Explicit {
+		d.gone = append(d.gone, s)
+		luns, s = s.luns, nil
+	}
 	if s == nil {
-		s = &served{luns: map[san.LUN]san.Mapping{}, target: lun.NewTarget(t.Name, lun.TargetOptions{Logger: v.n.cfg.Log})}
+		o := lun.TargetOptions{Logger: v.n.cfg.Log}
+		if m := v.n.member; m != nil {
+			o.Fresh = m.runtime.Fresh
+			if t.Explicit {
+				o.SetGroups = m.setGroups
+			}
+		}
+		s = &served{luns: luns, target: lun.NewTarget(t.Name, o)}
 		v.targets[t.Name] = s
 	}
 	rec := *t
@@ -153,11 +169,12 @@ func (v *view) note(c meta.Change, d *dirty) {
 			delete(s.luns, *c.LUN)
 		} else {
 			s.luns[*c.LUN] = *c.Map
+			d.mapped[c.Map.Volume] = true
 		}
 	case c.Target != "":
 		d.access = true
 		if c.Record != nil {
-			v.serve(c.Record)
+			v.serve(c.Record, d)
 			d.targets[c.Target] = true
 		} else if s := v.targets[c.Target]; s != nil {
 			d.gone = append(d.gone, s)
@@ -185,199 +202,48 @@ func (v *view) note(c meta.Change, d *dirty) {
 }
 
 // effect makes units and targets follow the maps, and then tells those who
-// wait for the revision.
+// wait for the revision. Nothing here waits for tasks: see delay.
 func (v *view) effect(d *dirty, revision int64) {
+	e := v.begin(revision)
 	for id := range d.resized {
 		v.resized(id)
 	}
 	for _, s := range d.gone {
-		s.target.SetMap(nil)
-		v.n.dropTarget(s.rec.Name)
+		v.endTarget(e, s)
 	}
 	for name := range d.targets {
-		v.setMap(name)
+		v.setMap(e, name, func(id san.UUID) bool { return d.whole || d.mapped[id] })
 	}
 	if d.gateways || len(d.targets) > 0 {
 		v.setGroups()
 	}
-	v.closeUnused()
+	if m := v.n.member; m != nil && d.gateways {
+		m.reread()
+	}
 	if d.access {
-		v.n.enforce()
+		v.after(e, v.n.enforce())
 	}
 	v.mu.Lock()
-	v.revision = revision
-	close(v.moved)
-	v.moved = make(chan struct{})
+	v.access = revision
+	v.wake()
 	v.mu.Unlock()
+	v.closeUnused(e)
+	v.end(e)
 }
 
-// resized tells a mapped volume's unit that it has another size.
-func (v *view) resized(id san.UUID) {
+// snapshot returns what the view was told last.
+func (v *view) snapshot() *meta.Snapshot {
 	v.mu.RLock()
-	u, vol := v.units[id], v.volumes[id]
-	v.mu.RUnlock()
-	if u == nil || vol == nil {
-		return
+	defer v.mu.RUnlock()
+	snap := &meta.Snapshot{
+		Revision: v.access, Volumes: maps.Clone(v.volumes), Hosts: maps.Clone(v.hosts), Gateways: maps.Clone(v.groups), Targets: map[string]*san.Target{},
 	}
-	u.dev.grow(vol.Size)
-	u.unit.Resized()
-}
-
-// setMap gives a target the LUN map of its record, making units as needed.
-func (v *view) setMap(name string) {
-	v.mu.RLock()
-	s := v.targets[name]
-	var luns map[san.LUN]san.Mapping
-	if s != nil {
-		luns = maps.Clone(s.luns)
+	for name, s := range v.targets {
+		t := *s.rec
+		t.LUNs = maps.Clone(s.luns)
+		snap.Targets[name] = &t
 	}
-	v.mu.RUnlock()
-	if s == nil {
-		return
-	}
-	entries := make(map[san.LUN]lun.MapEntry, len(luns))
-	for l, m := range luns {
-		u, err := v.unit(m.Volume)
-		if err != nil {
-			v.n.cfg.Log.Error("LUN does not serve", "target", name, "lun", l, "error", err)
-			continue
-		}
-		entries[l] = lun.MapEntry{Unit: u, Hosts: m.Hosts}
-	}
-	s.target.SetMap(entries)
-}
-
-// unit returns the unit of a volume, and makes it where there is none.
-func (v *view) unit(id san.UUID) (*lun.Unit, error) {
-	v.mu.RLock()
-	u, vol := v.units[id], v.volumes[id]
-	v.mu.RUnlock()
-	if u != nil {
-		return u.unit, nil
-	}
-	if vol == nil {
-		return nil, san.Errorf(san.ErrNotFound, "the volume %s has no record", id)
-	}
-	dev := v.n.disks.device(vol)
-	made, err := lun.NewUnit(*vol, dev, v.state(id), lun.UnitOptions{
-		Logger: v.n.cfg.Log, Background: v.n.cfg.Limits.Background, Boot: v.n.boots.of(vol),
-	})
-	if err != nil {
-		return nil, errors.Join(err, dev.Close())
-	}
-	v.mu.Lock()
-	v.units[id] = &unit{unit: made, dev: dev}
-	v.mu.Unlock()
-	return made, nil
-}
-
-// state returns what the unit of a volume keeps.
-func (v *view) state(id san.UUID) *meta.UnitState {
-	if v.early != nil {
-		return v.early.Unit(id)
-	}
-	return v.n.meta.Unit(id)
-}
-
-// closeUnused closes the units that no LUN maps any more.
-func (v *view) closeUnused() {
-	v.mu.Lock()
-	used := map[san.UUID]bool{}
-	for _, s := range v.targets {
-		for _, m := range s.luns {
-			used[m.Volume] = true
-		}
-	}
-	var idle []*unit
-	for id, u := range v.units {
-		if !used[id] {
-			idle = append(idle, u)
-			delete(v.units, id)
-		}
-	}
-	v.mu.Unlock()
-	for _, u := range idle {
-		if err := u.unit.Close(); err != nil {
-			v.n.cfg.Log.Error("volume did not close cleanly", "volume", u.unit.Volume().Name, "error", err)
-		}
-	}
-}
-
-// setGroups tells every target which gateways and portals there are. Each
-// gateway is one port group; without a cluster it serves all volumes itself.
-func (v *view) setGroups() {
-	v.mu.RLock()
-	var groups []lun.PortGroup
-	for _, name := range slices.Sorted(maps.Keys(v.groups)) {
-		g := v.groups[name]
-		pg := lun.PortGroup{ID: g.Group, State: lun.Offline}
-		if g.Name == v.n.cfg.Name {
-			pg.State, pg.Preferred = lun.ActiveOptimized, true
-		}
-		for _, p := range g.Portals {
-			pg.Ports = append(pg.Ports, p.TPG)
-		}
-		groups = append(groups, pg)
-	}
-	targets := slices.Collect(maps.Values(v.targets))
-	v.mu.RUnlock()
-	for _, s := range targets {
-		s.target.SetPortGroups(groups)
-	}
-}
-
-// problem returns why a mapped volume does not serve, nil if it does.
-func (v *view) problem(id san.UUID) error {
-	v.mu.RLock()
-	u := v.units[id]
-	v.mu.RUnlock()
-	if u == nil {
-		return nil
-	}
-	return u.dev.problem()
-}
-
-// wait returns when everything up to revision is in effect.
-func (v *view) wait(ctx context.Context, revision int64) error {
-	for {
-		v.mu.RLock()
-		now, moved, failed := v.revision, v.moved, v.failed
-		v.mu.RUnlock()
-		switch {
-		case now >= revision:
-			return nil
-		case failed != nil:
-			return failed
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return san.Errorf(san.ErrUnavailable, "the change is made, but not in effect yet: %v", ctx.Err())
-		}
-	}
-}
-
-// fail tells those who wait that nothing more will come.
-func (v *view) fail(err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.failed = err
-	close(v.moved)
-	v.moved = make(chan struct{})
-}
-
-// close takes all LUNs away and closes all units.
-func (v *view) close() {
-	v.still.Lock()
-	defer v.still.Unlock()
-	v.mu.Lock()
-	targets := v.targets
-	v.targets = map[string]*served{}
-	v.mu.Unlock()
-	for _, s := range targets {
-		s.target.SetMap(nil)
-	}
-	v.closeUnused()
+	return snap
 }
 
 // normal brings an initiator's name into the form in which names are kept

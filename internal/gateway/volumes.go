@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"sango/internal/api"
@@ -23,7 +24,22 @@ type volumes struct{ n *Node }
 var _ api.Volumes = volumes{}
 
 // settle ends the changes of volumes that a process began and did not finish.
+// In a cluster resizes and exports are the business of whoever opens the volume
+// next, and what another gateway has begun is its own.
 func (n *Node) settle(ctx context.Context) error {
+	var names []string
+	for _, c := range n.cfg.each() {
+		names = append(names, c.Name)
+	}
+	if err := n.settleOf(ctx, names...); err != nil || n.cfg.clustered() {
+		return err
+	}
+	return n.settleExports(ctx, san.UUID{})
+}
+
+// settleOf is settle for what was begun by the gateways named, none of which
+// runs any more.
+func (n *Node) settleOf(ctx context.Context, gateways ...string) error {
 	var pending map[san.UUID]meta.Pending
 	if err := n.meta.Update(ctx, func(tx *meta.Tx) (err error) {
 		pending, err = tx.Pending()
@@ -31,7 +47,11 @@ func (n *Node) settle(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for id, what := range pending {
+	for id, p := range pending {
+		what, by := p.By()
+		if n.cfg.clustered() && (what == meta.PendingResize || by != "" && !slices.Contains(gateways, by)) {
+			continue
+		}
 		n.cfg.Log.Info("cleaning up after a volume operation that was cut short", "id", id.String(), "operation", string(what))
 		switch what {
 		case meta.PendingResize:
@@ -44,7 +64,7 @@ func (n *Node) settle(ctx context.Context) error {
 			}
 		}
 	}
-	return n.settleExports(ctx)
+	return nil
 }
 
 // adjusted makes the record of a volume say how large it is.
@@ -94,7 +114,7 @@ func (w volumes) add(ctx context.Context, v *san.Volume, make func() error) erro
 		err = w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.CreateVolume(v) })
 	}
 	if err == nil {
-		return w.n.Sync(ctx)
+		return w.n.Sync(ctx, api.Applied)
 	}
 	// The caller may be gone, the clean-up is needed all the same. The commit of
 	// the record may have an unknown outcome, and be on its way still: the bytes
@@ -110,7 +130,7 @@ func (w volumes) add(ctx context.Context, v *san.Volume, make func() error) erro
 		return err
 	}
 	if created {
-		return w.n.Sync(ctx)
+		return w.n.Sync(ctx, api.Applied)
 	}
 	if rerr := w.n.removed(ctx, v.ID); rerr != nil {
 		w.n.cfg.Log.Error("what is left of a volume can't be removed; it takes space until the next start", "volume", v.Name, "error", rerr)
@@ -164,8 +184,10 @@ func (w volumes) Usage(v *san.Volume) (api.Usage, error) {
 			u.Problem = "a merge stopped: " + j.Error
 		}
 	}
-	if p := w.n.view.problem(v.ID); p != nil {
-		u.Problem = p.Error()
+	for _, g := range w.n.gateways() {
+		if p := g.view.problem(v.ID); p != nil {
+			u.Problem = p.Error()
+		}
 	}
 	return u, nil
 }
@@ -189,10 +211,18 @@ func (w volumes) Resize(ctx context.Context, name string, size int64) error {
 	if err := w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.BeginResize(v.ID, size) }); err != nil {
 		return err
 	}
+	term, release, err := w.n.hold(v)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := w.n.disks.resize(v, size); err != nil {
 		return err
 	}
-	return w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.ResizeVolume(v.ID, size) })
+	ctx, cancel := during(ctx, term)
+	defer cancel()
+	// Where it is cut short by a move, the next owner adjusts the record.
+	return unlessOver(term, w.n.meta.Update(ctx, func(tx *meta.Tx) error { return tx.ResizeVolume(v.ID, size) }))
 }
 
 // Delete implements api.Volumes. The record goes first, and with it every way
@@ -209,11 +239,33 @@ func (w volumes) Delete(ctx context.Context, name string) error {
 	}); err != nil {
 		return err
 	}
-	if err := w.n.Sync(ctx); err != nil {
+	if err := w.n.Sync(ctx, api.Applied); err != nil {
+		return err
+	}
+	if err := w.n.closed(ctx, id); err != nil {
 		return err
 	}
 	if err := w.n.removed(ctx, id); err != nil {
 		return san.Errorf(san.ErrUnavailable, "volume %s is deleted, but its space is not free yet (%v); the next start of the node tries again", name, err)
+	}
+	return nil
+}
+
+// closed returns when no gateway of this process has a volume open that was
+// deleted, nor a command of a host to it under way.
+func (n *Node) closed(ctx context.Context, id san.UUID) error {
+	for _, g := range n.gateways() {
+		over, err := g.view.rest(ctx, id)
+		if err != nil {
+			return san.Errorf(san.ErrUnavailable, "the volume %s is deleted, but %v; its space is freed at the next start of gateway %s", id, err, g.cfg.Name)
+		}
+		over()
+		if g.member == nil {
+			continue
+		}
+		if !g.member.gone(ctx, id) {
+			return san.Errorf(san.ErrUnavailable, "the volume %s is deleted, but still open on gateway %s; its space is freed at the next start of that one", id, g.cfg.Name)
+		}
 	}
 	return nil
 }

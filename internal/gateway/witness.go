@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"sango/internal/api"
 	"sango/internal/meta"
@@ -19,6 +20,7 @@ type Witness struct {
 	lock    *Lock
 	meta    *meta.Store
 	api     *api.Server
+	started time.Time
 	cancel  context.CancelFunc // ends what runs until Stop
 	running sync.WaitGroup
 	failed  chan error // what ended without being asked to
@@ -29,11 +31,13 @@ func OpenWitness(ctx context.Context, cfg Config) (_ *Witness, err error) {
 	if err := cfg.checkWitness(); err != nil {
 		return nil, err
 	}
-	w := &Witness{cfg: cfg, failed: make(chan error, 2)}
+	w := &Witness{cfg: cfg, started: time.Now().UTC(), failed: make(chan error, 2)}
 	if w.lock, err = TakeLock(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if w.meta, err = meta.Open(ctx, filepath.Join(cfg.Dir, metaName), cfg.metaOptions()); err != nil {
+	o := cfg.metaOptions()
+	o.Waits = w.lock.Note
+	if w.meta, err = meta.Open(ctx, filepath.Join(cfg.Dir, metaName), o); err != nil {
 		w.lock.Release()
 		return nil, err
 	}
@@ -43,7 +47,7 @@ func OpenWitness(ctx context.Context, cfg Config) (_ *Witness, err error) {
 		w.lock.Release()
 		return nil, err
 	}
-	w.api = api.NewWitnessServer(w.meta)
+	w.api = api.NewWitnessServer(w)
 	run, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	for _, f := range []func() error{func() error { return w.api.Serve(l) }, func() error { return w.meta.Wait(run) }} {
@@ -54,6 +58,22 @@ func OpenWitness(ctx context.Context, cfg Config) (_ *Witness, err error) {
 		})
 	}
 	return w, nil
+}
+
+var _ api.Base = (*Witness)(nil)
+
+// Meta implements api.Base.
+func (w *Witness) Meta() *meta.Store { return w.meta }
+
+// Cluster implements api.Base.
+func (w *Witness) Cluster() api.Cluster { return clusterAdmin{self: w.cfg.Name, meta: w.meta} }
+
+// Status implements api.Base.
+func (w *Witness) Status(context.Context) (api.Status, error) {
+	st := api.Status{Version: w.cfg.Version, Dir: w.cfg.Dir, Started: w.started}
+	addSpace(&st, "")
+	addExpiry(&st, &w.cfg, time.Now())
+	return st, nil
 }
 
 // Failed tells when a part of the witness has ended without being asked to.

@@ -28,7 +28,7 @@ type Member struct {
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`     // empty: it has never run
 	Peer          string                 `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`     // address that other members reach
 	Client        string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"` // address for nodes without a member; empty: none
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`   // leader, follower, learner, silent or new
+	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`   // leader, follower, learner, silent, new or unasked
 	Self          bool                   `protobuf:"varint,6,opt,name=self,proto3" json:"self,omitempty"`    // of the node that answers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -482,6 +482,102 @@ func (*ReleaseGatewayResponse) Descriptor() ([]byte, []int) {
 	return file_sango_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
+type MoveVolumeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        string                 `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	Gateway       string                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveVolumeRequest) Reset() {
+	*x = MoveVolumeRequest{}
+	mi := &file_sango_v1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveVolumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveVolumeRequest) ProtoMessage() {}
+
+func (x *MoveVolumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveVolumeRequest.ProtoReflect.Descriptor instead.
+func (*MoveVolumeRequest) Descriptor() ([]byte, []int) {
+	return file_sango_v1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MoveVolumeRequest) GetVolume() string {
+	if x != nil {
+		return x.Volume
+	}
+	return ""
+}
+
+func (x *MoveVolumeRequest) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+type MoveVolumeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ownership     *Ownership             `protobuf:"bytes,1,opt,name=ownership,proto3" json:"ownership,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveVolumeResponse) Reset() {
+	*x = MoveVolumeResponse{}
+	mi := &file_sango_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveVolumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveVolumeResponse) ProtoMessage() {}
+
+func (x *MoveVolumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveVolumeResponse.ProtoReflect.Descriptor instead.
+func (*MoveVolumeResponse) Descriptor() ([]byte, []int) {
+	return file_sango_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *MoveVolumeResponse) GetOwnership() *Ownership {
+	if x != nil {
+		return x.Ownership
+	}
+	return nil
+}
+
 type BackupRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -490,7 +586,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_sango_v1_cluster_proto_msgTypes[9]
+	mi := &file_sango_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +598,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_cluster_proto_msgTypes[9]
+	mi := &file_sango_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +611,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_sango_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 type BackupResponse struct {
@@ -527,7 +623,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_sango_v1_cluster_proto_msgTypes[10]
+	mi := &file_sango_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +635,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_cluster_proto_msgTypes[10]
+	mi := &file_sango_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +648,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_sango_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -566,7 +662,7 @@ var File_sango_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_sango_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x16sango/v1/cluster.proto\x12\bsango.v1\"\x82\x01\n" +
+	"\x16sango/v1/cluster.proto\x12\bsango.v1\x1a\x15sango/v1/volume.proto\"\x82\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -592,16 +688,23 @@ const file_sango_v1_cluster_proto_rawDesc = "" +
 	"\x14RemoveMemberResponse\"+\n" +
 	"\x15ReleaseGatewayRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
-	"\x16ReleaseGatewayResponse\"\x0f\n" +
+	"\x16ReleaseGatewayResponse\"E\n" +
+	"\x11MoveVolumeRequest\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x18\n" +
+	"\agateway\x18\x02 \x01(\tR\agateway\"G\n" +
+	"\x12MoveVolumeResponse\x121\n" +
+	"\townership\x18\x01 \x01(\v2\x13.sango.v1.OwnershipR\townership\"\x0f\n" +
 	"\rBackupRequest\"$\n" +
 	"\x0eBackupResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x82\x03\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xcb\x03\n" +
 	"\x0eClusterService\x12G\n" +
 	"\n" +
 	"GetCluster\x12\x1b.sango.v1.GetClusterRequest\x1a\x1c.sango.v1.GetClusterResponse\x12D\n" +
 	"\tAddMember\x12\x1a.sango.v1.AddMemberRequest\x1a\x1b.sango.v1.AddMemberResponse\x12M\n" +
 	"\fRemoveMember\x12\x1d.sango.v1.RemoveMemberRequest\x1a\x1e.sango.v1.RemoveMemberResponse\x12S\n" +
-	"\x0eReleaseGateway\x12\x1f.sango.v1.ReleaseGatewayRequest\x1a .sango.v1.ReleaseGatewayResponse\x12=\n" +
+	"\x0eReleaseGateway\x12\x1f.sango.v1.ReleaseGatewayRequest\x1a .sango.v1.ReleaseGatewayResponse\x12G\n" +
+	"\n" +
+	"MoveVolume\x12\x1b.sango.v1.MoveVolumeRequest\x1a\x1c.sango.v1.MoveVolumeResponse\x12=\n" +
 	"\x06Backup\x12\x17.sango.v1.BackupRequest\x1a\x18.sango.v1.BackupResponse0\x01B)Z'sango/internal/api/gen/sango/v1;sangov1b\x06proto3"
 
 var (
@@ -616,7 +719,7 @@ func file_sango_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_sango_v1_cluster_proto_rawDescData
 }
 
-var file_sango_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_sango_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_sango_v1_cluster_proto_goTypes = []any{
 	(*Member)(nil),                 // 0: sango.v1.Member
 	(*GetClusterRequest)(nil),      // 1: sango.v1.GetClusterRequest
@@ -627,26 +730,32 @@ var file_sango_v1_cluster_proto_goTypes = []any{
 	(*RemoveMemberResponse)(nil),   // 6: sango.v1.RemoveMemberResponse
 	(*ReleaseGatewayRequest)(nil),  // 7: sango.v1.ReleaseGatewayRequest
 	(*ReleaseGatewayResponse)(nil), // 8: sango.v1.ReleaseGatewayResponse
-	(*BackupRequest)(nil),          // 9: sango.v1.BackupRequest
-	(*BackupResponse)(nil),         // 10: sango.v1.BackupResponse
+	(*MoveVolumeRequest)(nil),      // 9: sango.v1.MoveVolumeRequest
+	(*MoveVolumeResponse)(nil),     // 10: sango.v1.MoveVolumeResponse
+	(*BackupRequest)(nil),          // 11: sango.v1.BackupRequest
+	(*BackupResponse)(nil),         // 12: sango.v1.BackupResponse
+	(*Ownership)(nil),              // 13: sango.v1.Ownership
 }
 var file_sango_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: sango.v1.GetClusterResponse.members:type_name -> sango.v1.Member
-	1,  // 1: sango.v1.ClusterService.GetCluster:input_type -> sango.v1.GetClusterRequest
-	3,  // 2: sango.v1.ClusterService.AddMember:input_type -> sango.v1.AddMemberRequest
-	5,  // 3: sango.v1.ClusterService.RemoveMember:input_type -> sango.v1.RemoveMemberRequest
-	7,  // 4: sango.v1.ClusterService.ReleaseGateway:input_type -> sango.v1.ReleaseGatewayRequest
-	9,  // 5: sango.v1.ClusterService.Backup:input_type -> sango.v1.BackupRequest
-	2,  // 6: sango.v1.ClusterService.GetCluster:output_type -> sango.v1.GetClusterResponse
-	4,  // 7: sango.v1.ClusterService.AddMember:output_type -> sango.v1.AddMemberResponse
-	6,  // 8: sango.v1.ClusterService.RemoveMember:output_type -> sango.v1.RemoveMemberResponse
-	8,  // 9: sango.v1.ClusterService.ReleaseGateway:output_type -> sango.v1.ReleaseGatewayResponse
-	10, // 10: sango.v1.ClusterService.Backup:output_type -> sango.v1.BackupResponse
-	6,  // [6:11] is the sub-list for method output_type
-	1,  // [1:6] is the sub-list for method input_type
-	1,  // [1:1] is the sub-list for extension type_name
-	1,  // [1:1] is the sub-list for extension extendee
-	0,  // [0:1] is the sub-list for field type_name
+	13, // 1: sango.v1.MoveVolumeResponse.ownership:type_name -> sango.v1.Ownership
+	1,  // 2: sango.v1.ClusterService.GetCluster:input_type -> sango.v1.GetClusterRequest
+	3,  // 3: sango.v1.ClusterService.AddMember:input_type -> sango.v1.AddMemberRequest
+	5,  // 4: sango.v1.ClusterService.RemoveMember:input_type -> sango.v1.RemoveMemberRequest
+	7,  // 5: sango.v1.ClusterService.ReleaseGateway:input_type -> sango.v1.ReleaseGatewayRequest
+	9,  // 6: sango.v1.ClusterService.MoveVolume:input_type -> sango.v1.MoveVolumeRequest
+	11, // 7: sango.v1.ClusterService.Backup:input_type -> sango.v1.BackupRequest
+	2,  // 8: sango.v1.ClusterService.GetCluster:output_type -> sango.v1.GetClusterResponse
+	4,  // 9: sango.v1.ClusterService.AddMember:output_type -> sango.v1.AddMemberResponse
+	6,  // 10: sango.v1.ClusterService.RemoveMember:output_type -> sango.v1.RemoveMemberResponse
+	8,  // 11: sango.v1.ClusterService.ReleaseGateway:output_type -> sango.v1.ReleaseGatewayResponse
+	10, // 12: sango.v1.ClusterService.MoveVolume:output_type -> sango.v1.MoveVolumeResponse
+	12, // 13: sango.v1.ClusterService.Backup:output_type -> sango.v1.BackupResponse
+	8,  // [8:14] is the sub-list for method output_type
+	2,  // [2:8] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_sango_v1_cluster_proto_init() }
@@ -654,13 +763,14 @@ func file_sango_v1_cluster_proto_init() {
 	if File_sango_v1_cluster_proto != nil {
 		return
 	}
+	file_sango_v1_volume_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sango_v1_cluster_proto_rawDesc), len(file_sango_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

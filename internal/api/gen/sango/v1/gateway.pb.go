@@ -24,13 +24,31 @@ const (
 
 // Gateway is one process that serves targets.
 type Gateway struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Group         int32                  `protobuf:"varint,2,opt,name=group,proto3" json:"group,omitempty"` // its target port group
-	Portals       []*Portal              `protobuf:"bytes,3,rep,name=portals,proto3" json:"portals,omitempty"`
-	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"` // serving or draining
-	Started       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
-	Sessions      []*Session             `protobuf:"bytes,6,rep,name=sessions,proto3" json:"sessions,omitempty"` // in show only
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Group   int32                  `protobuf:"varint,2,opt,name=group,proto3" json:"group,omitempty"` // its target port group
+	Portals []*Portal              `protobuf:"bytes,3,rep,name=portals,proto3" json:"portals,omitempty"`
+	// serving or draining; where several serve together also dead, removed,
+	// joining: it has registered, and is no member yet; waiting: it has no right
+	// to serve now; or unknown: the metadata does not answer.
+	State    string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Started  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
+	Sessions []*Session             `protobuf:"bytes,6,rep,name=sessions,proto3" json:"sessions,omitempty"` // in show only
+	Version  string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`   // of the program
+	// The rest where several serve together.
+	Incarnation uint64 `protobuf:"varint,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // number of its start
+	Reason      string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`            // of its death: silent, suspected or left
+	Drained     bool   `protobuf:"varint,10,opt,name=drained,proto3" json:"drained,omitempty"`        // it is to be empty, dead or alive
+	Harmless    bool   `protobuf:"varint,11,opt,name=harmless,proto3" json:"harmless,omitempty"`      // it is dead, and can't reach any volume
+	Volumes     int32  `protobuf:"varint,12,opt,name=volumes,proto3" json:"volumes,omitempty"`        // that it has, or is to have
+	Coordinator bool   `protobuf:"varint,13,opt,name=coordinator,proto3" json:"coordinator,omitempty"`
+	Silent      string `protobuf:"bytes,14,opt,name=silent,proto3" json:"silent,omitempty"` // why sessions are not told; empty: they are
+	Reads       int32  `protobuf:"varint,15,opt,name=reads,proto3" json:"reads,omitempty"`  // newest version of the metadata's layout that its program knows
+	Links       string `protobuf:"bytes,16,opt,name=links,proto3" json:"links,omitempty"`   // versions of the protocol between gateways that it speaks
+	// Requests a second, and 64 KiB a second that they move, together, of the
+	// volumes that it serves and that are not idle, as it told last. Left out: it
+	// is not known.
+	Load          *int64 `protobuf:"varint,17,opt,name=load,proto3,oneof" json:"load,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -107,6 +125,83 @@ func (x *Gateway) GetSessions() []*Session {
 	return nil
 }
 
+func (x *Gateway) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Gateway) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Gateway) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Gateway) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
+func (x *Gateway) GetHarmless() bool {
+	if x != nil {
+		return x.Harmless
+	}
+	return false
+}
+
+func (x *Gateway) GetVolumes() int32 {
+	if x != nil {
+		return x.Volumes
+	}
+	return 0
+}
+
+func (x *Gateway) GetCoordinator() bool {
+	if x != nil {
+		return x.Coordinator
+	}
+	return false
+}
+
+func (x *Gateway) GetSilent() string {
+	if x != nil {
+		return x.Silent
+	}
+	return ""
+}
+
+func (x *Gateway) GetReads() int32 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *Gateway) GetLinks() string {
+	if x != nil {
+		return x.Links
+	}
+	return ""
+}
+
+func (x *Gateway) GetLoad() int64 {
+	if x != nil && x.Load != nil {
+		return *x.Load
+	}
+	return 0
+}
+
 type ListGatewaysRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -146,6 +241,7 @@ func (*ListGatewaysRequest) Descriptor() ([]byte, []int) {
 type ListGatewaysResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Gateways      []*Gateway             `protobuf:"bytes,1,rep,name=gateways,proto3" json:"gateways,omitempty"`
+	Old           string                 `protobuf:"bytes,2,opt,name=old,proto3" json:"old,omitempty"` // why the metadata did not tell this: so it is what the gateway knew last
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +281,13 @@ func (x *ListGatewaysResponse) GetGateways() []*Gateway {
 		return x.Gateways
 	}
 	return nil
+}
+
+func (x *ListGatewaysResponse) GetOld() string {
+	if x != nil {
+		return x.Old
+	}
+	return ""
 }
 
 type GetGatewayRequest struct {
@@ -322,11 +425,15 @@ type GetStatusResponse struct {
 	Hosts         int32                  `protobuf:"varint,7,opt,name=hosts,proto3" json:"hosts,omitempty"`
 	Luns          int32                  `protobuf:"varint,8,opt,name=luns,proto3" json:"luns,omitempty"`
 	Sessions      int32                  `protobuf:"varint,9,opt,name=sessions,proto3" json:"sessions,omitempty"`
-	StoreFree     int64                  `protobuf:"varint,10,opt,name=store_free,json=storeFree,proto3" json:"store_free,omitempty"` // bytes
+	StoreFree     int64                  `protobuf:"varint,10,opt,name=store_free,json=storeFree,proto3" json:"store_free,omitempty"` // bytes of the filesystem that holds the volumes
 	StoreSize     int64                  `protobuf:"varint,11,opt,name=store_size,json=storeSize,proto3" json:"store_size,omitempty"` // bytes
 	Problems      []string               `protobuf:"bytes,12,rep,name=problems,proto3" json:"problems,omitempty"`                     // what is wrong, and what to do
 	Jobs          []*VolumeJob           `protobuf:"bytes,13,rep,name=jobs,proto3" json:"jobs,omitempty"`
 	ClockJumps    int32                  `protobuf:"varint,14,opt,name=clock_jumps,json=clockJumps,proto3" json:"clock_jumps,omitempty"` // since the start
+	Cluster       *Cluster               `protobuf:"bytes,15,opt,name=cluster,proto3" json:"cluster,omitempty"`                          // where several gateways serve together
+	DirFree       int64                  `protobuf:"varint,17,opt,name=dir_free,json=dirFree,proto3" json:"dir_free,omitempty"`          // bytes of the filesystem that holds dir, where that is another one
+	DirSize       int64                  `protobuf:"varint,18,opt,name=dir_size,json=dirSize,proto3" json:"dir_size,omitempty"`          // bytes
+	Old           string                 `protobuf:"bytes,16,opt,name=old,proto3" json:"old,omitempty"`                                  // why the metadata did not tell this: so it is what the gateway knew last
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -459,6 +566,173 @@ func (x *GetStatusResponse) GetClockJumps() int32 {
 	return 0
 }
 
+func (x *GetStatusResponse) GetCluster() *Cluster {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetDirFree() int64 {
+	if x != nil {
+		return x.DirFree
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetDirSize() int64 {
+	if x != nil {
+		return x.DirSize
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetOld() string {
+	if x != nil {
+		return x.Old
+	}
+	return ""
+}
+
+// Cluster is what gateways that serve together agree on.
+type Cluster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Coordinator   string                 `protobuf:"bytes,1,opt,name=coordinator,proto3" json:"coordinator,omitempty"` // gateway that decides; empty: none now
+	Gateways      []*Gateway             `protobuf:"bytes,2,rep,name=gateways,proto3" json:"gateways,omitempty"`       // by name, without sessions
+	Volumes       []*Ownership           `protobuf:"bytes,3,rep,name=volumes,proto3" json:"volumes,omitempty"`         // by name
+	Moving        int32                  `protobuf:"varint,4,opt,name=moving,proto3" json:"moving,omitempty"`          // of them, those that move, or that nobody has
+	Layout        *Layout                `protobuf:"bytes,5,opt,name=layout,proto3" json:"layout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cluster) Reset() {
+	*x = Cluster{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cluster) ProtoMessage() {}
+
+func (x *Cluster) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
+func (*Cluster) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Cluster) GetCoordinator() string {
+	if x != nil {
+		return x.Coordinator
+	}
+	return ""
+}
+
+func (x *Cluster) GetGateways() []*Gateway {
+	if x != nil {
+		return x.Gateways
+	}
+	return nil
+}
+
+func (x *Cluster) GetVolumes() []*Ownership {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+func (x *Cluster) GetMoving() int32 {
+	if x != nil {
+		return x.Moving
+	}
+	return 0
+}
+
+func (x *Cluster) GetLayout() *Layout {
+	if x != nil {
+		return x.Layout
+	}
+	return nil
+}
+
+// Layout is how the metadata is laid out. It is changed when every registered
+// gateway can read the next version.
+type Layout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       int32                  `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Newest        int32                  `protobuf:"varint,2,opt,name=newest,proto3" json:"newest,omitempty"`                    // that a gateway knows
+	WaitsFor      []string               `protobuf:"bytes,3,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"` // gateways that do not know the next; empty where nobody does
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Layout) Reset() {
+	*x = Layout{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Layout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Layout) ProtoMessage() {}
+
+func (x *Layout) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Layout.ProtoReflect.Descriptor instead.
+func (*Layout) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Layout) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Layout) GetNewest() int32 {
+	if x != nil {
+		return x.Newest
+	}
+	return 0
+}
+
+func (x *Layout) GetWaitsFor() []string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return nil
+}
+
 // VolumeJob is background work with the name of its volume.
 type VolumeJob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -470,7 +744,7 @@ type VolumeJob struct {
 
 func (x *VolumeJob) Reset() {
 	*x = VolumeJob{}
-	mi := &file_sango_v1_gateway_proto_msgTypes[7]
+	mi := &file_sango_v1_gateway_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +756,7 @@ func (x *VolumeJob) String() string {
 func (*VolumeJob) ProtoMessage() {}
 
 func (x *VolumeJob) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_gateway_proto_msgTypes[7]
+	mi := &file_sango_v1_gateway_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +769,7 @@ func (x *VolumeJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeJob.ProtoReflect.Descriptor instead.
 func (*VolumeJob) Descriptor() ([]byte, []int) {
-	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VolumeJob) GetVolume() string {
@@ -512,26 +786,392 @@ func (x *VolumeJob) GetJob() *Job {
 	return nil
 }
 
+type DrainGatewayRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	NoWait        bool                   `protobuf:"varint,2,opt,name=no_wait,json=noWait,proto3" json:"no_wait,omitempty"` // tell how many it has, and return
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainGatewayRequest) Reset() {
+	*x = DrainGatewayRequest{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainGatewayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainGatewayRequest) ProtoMessage() {}
+
+func (x *DrainGatewayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainGatewayRequest.ProtoReflect.Descriptor instead.
+func (*DrainGatewayRequest) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DrainGatewayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DrainGatewayRequest) GetNoWait() bool {
+	if x != nil {
+		return x.NoWait
+	}
+	return false
+}
+
+type DrainGatewayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volumes       int32                  `protobuf:"varint,1,opt,name=volumes,proto3" json:"volumes,omitempty"` // that it has still
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainGatewayResponse) Reset() {
+	*x = DrainGatewayResponse{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainGatewayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainGatewayResponse) ProtoMessage() {}
+
+func (x *DrainGatewayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainGatewayResponse.ProtoReflect.Descriptor instead.
+func (*DrainGatewayResponse) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DrainGatewayResponse) GetVolumes() int32 {
+	if x != nil {
+		return x.Volumes
+	}
+	return 0
+}
+
+type UndrainGatewayRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainGatewayRequest) Reset() {
+	*x = UndrainGatewayRequest{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainGatewayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainGatewayRequest) ProtoMessage() {}
+
+func (x *UndrainGatewayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainGatewayRequest.ProtoReflect.Descriptor instead.
+func (*UndrainGatewayRequest) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UndrainGatewayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type UndrainGatewayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainGatewayResponse) Reset() {
+	*x = UndrainGatewayResponse{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainGatewayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainGatewayResponse) ProtoMessage() {}
+
+func (x *UndrainGatewayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainGatewayResponse.ProtoReflect.Descriptor instead.
+func (*UndrainGatewayResponse) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{13}
+}
+
+type RemoveGatewayRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveGatewayRequest) Reset() {
+	*x = RemoveGatewayRequest{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveGatewayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveGatewayRequest) ProtoMessage() {}
+
+func (x *RemoveGatewayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveGatewayRequest.ProtoReflect.Descriptor instead.
+func (*RemoveGatewayRequest) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RemoveGatewayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RemoveGatewayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volumes       int32                  `protobuf:"varint,1,opt,name=volumes,proto3" json:"volumes,omitempty"` // that wait until it is known to be harmless
+	Listed        bool                   `protobuf:"varint,2,opt,name=listed,proto3" json:"listed,omitempty"`   // it is listed still, as removed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveGatewayResponse) Reset() {
+	*x = RemoveGatewayResponse{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveGatewayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveGatewayResponse) ProtoMessage() {}
+
+func (x *RemoveGatewayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveGatewayResponse.ProtoReflect.Descriptor instead.
+func (*RemoveGatewayResponse) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RemoveGatewayResponse) GetVolumes() int32 {
+	if x != nil {
+		return x.Volumes
+	}
+	return 0
+}
+
+func (x *RemoveGatewayResponse) GetListed() bool {
+	if x != nil {
+		return x.Listed
+	}
+	return false
+}
+
+type ConfirmDeadGatewayRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmDeadGatewayRequest) Reset() {
+	*x = ConfirmDeadGatewayRequest{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmDeadGatewayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmDeadGatewayRequest) ProtoMessage() {}
+
+func (x *ConfirmDeadGatewayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmDeadGatewayRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmDeadGatewayRequest) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ConfirmDeadGatewayRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ConfirmDeadGatewayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmDeadGatewayResponse) Reset() {
+	*x = ConfirmDeadGatewayResponse{}
+	mi := &file_sango_v1_gateway_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmDeadGatewayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmDeadGatewayResponse) ProtoMessage() {}
+
+func (x *ConfirmDeadGatewayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_gateway_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmDeadGatewayResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmDeadGatewayResponse) Descriptor() ([]byte, []int) {
+	return file_sango_v1_gateway_proto_rawDescGZIP(), []int{17}
+}
+
 var File_sango_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_sango_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x16sango/v1/gateway.proto\x12\bsango.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15sango/v1/target.proto\x1a\x15sango/v1/volume.proto\"\xda\x01\n" +
+	"\x16sango/v1/gateway.proto\x12\bsango.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15sango/v1/target.proto\x1a\x15sango/v1/volume.proto\"\x86\x04\n" +
 	"\aGateway\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\x05R\x05group\x12*\n" +
 	"\aportals\x18\x03 \x03(\v2\x10.sango.v1.PortalR\aportals\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x124\n" +
 	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12-\n" +
-	"\bsessions\x18\x06 \x03(\v2\x11.sango.v1.SessionR\bsessions\"\x15\n" +
-	"\x13ListGatewaysRequest\"E\n" +
+	"\bsessions\x18\x06 \x03(\v2\x11.sango.v1.SessionR\bsessions\x12\x18\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12 \n" +
+	"\vincarnation\x18\b \x01(\x04R\vincarnation\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x18\n" +
+	"\adrained\x18\n" +
+	" \x01(\bR\adrained\x12\x1a\n" +
+	"\bharmless\x18\v \x01(\bR\bharmless\x12\x18\n" +
+	"\avolumes\x18\f \x01(\x05R\avolumes\x12 \n" +
+	"\vcoordinator\x18\r \x01(\bR\vcoordinator\x12\x16\n" +
+	"\x06silent\x18\x0e \x01(\tR\x06silent\x12\x14\n" +
+	"\x05reads\x18\x0f \x01(\x05R\x05reads\x12\x14\n" +
+	"\x05links\x18\x10 \x01(\tR\x05links\x12\x17\n" +
+	"\x04load\x18\x11 \x01(\x03H\x00R\x04load\x88\x01\x01B\a\n" +
+	"\x05_load\"\x15\n" +
+	"\x13ListGatewaysRequest\"W\n" +
 	"\x14ListGatewaysResponse\x12-\n" +
-	"\bgateways\x18\x01 \x03(\v2\x11.sango.v1.GatewayR\bgateways\"'\n" +
+	"\bgateways\x18\x01 \x03(\v2\x11.sango.v1.GatewayR\bgateways\x12\x10\n" +
+	"\x03old\x18\x02 \x01(\tR\x03old\"'\n" +
 	"\x11GetGatewayRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
 	"\x12GetGatewayResponse\x12+\n" +
 	"\agateway\x18\x01 \x01(\v2\x11.sango.v1.GatewayR\agateway\"\x12\n" +
-	"\x10GetStatusRequest\"\x9c\x03\n" +
+	"\x10GetStatusRequest\"\x91\x04\n" +
 	"\x11GetStatusResponse\x12+\n" +
 	"\agateway\x18\x01 \x01(\v2\x11.sango.v1.GatewayR\agateway\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
@@ -550,15 +1190,49 @@ const file_sango_v1_gateway_proto_rawDesc = "" +
 	"\bproblems\x18\f \x03(\tR\bproblems\x12'\n" +
 	"\x04jobs\x18\r \x03(\v2\x13.sango.v1.VolumeJobR\x04jobs\x12\x1f\n" +
 	"\vclock_jumps\x18\x0e \x01(\x05R\n" +
-	"clockJumps\"D\n" +
+	"clockJumps\x12+\n" +
+	"\acluster\x18\x0f \x01(\v2\x11.sango.v1.ClusterR\acluster\x12\x19\n" +
+	"\bdir_free\x18\x11 \x01(\x03R\adirFree\x12\x19\n" +
+	"\bdir_size\x18\x12 \x01(\x03R\adirSize\x12\x10\n" +
+	"\x03old\x18\x10 \x01(\tR\x03old\"\xcb\x01\n" +
+	"\aCluster\x12 \n" +
+	"\vcoordinator\x18\x01 \x01(\tR\vcoordinator\x12-\n" +
+	"\bgateways\x18\x02 \x03(\v2\x11.sango.v1.GatewayR\bgateways\x12-\n" +
+	"\avolumes\x18\x03 \x03(\v2\x13.sango.v1.OwnershipR\avolumes\x12\x16\n" +
+	"\x06moving\x18\x04 \x01(\x05R\x06moving\x12(\n" +
+	"\x06layout\x18\x05 \x01(\v2\x10.sango.v1.LayoutR\x06layout\"W\n" +
+	"\x06Layout\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x05R\aversion\x12\x16\n" +
+	"\x06newest\x18\x02 \x01(\x05R\x06newest\x12\x1b\n" +
+	"\twaits_for\x18\x03 \x03(\tR\bwaitsFor\"D\n" +
 	"\tVolumeJob\x12\x16\n" +
 	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x1f\n" +
-	"\x03job\x18\x02 \x01(\v2\r.sango.v1.JobR\x03job2\xee\x01\n" +
+	"\x03job\x18\x02 \x01(\v2\r.sango.v1.JobR\x03job\"B\n" +
+	"\x13DrainGatewayRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
+	"\ano_wait\x18\x02 \x01(\bR\x06noWait\"0\n" +
+	"\x14DrainGatewayResponse\x12\x18\n" +
+	"\avolumes\x18\x01 \x01(\x05R\avolumes\"+\n" +
+	"\x15UndrainGatewayRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
+	"\x16UndrainGatewayResponse\"*\n" +
+	"\x14RemoveGatewayRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"I\n" +
+	"\x15RemoveGatewayResponse\x12\x18\n" +
+	"\avolumes\x18\x01 \x01(\x05R\avolumes\x12\x16\n" +
+	"\x06listed\x18\x02 \x01(\bR\x06listed\"/\n" +
+	"\x19ConfirmDeadGatewayRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x1c\n" +
+	"\x1aConfirmDeadGatewayResponse2\xc7\x04\n" +
 	"\x0eGatewayService\x12M\n" +
 	"\fListGateways\x12\x1d.sango.v1.ListGatewaysRequest\x1a\x1e.sango.v1.ListGatewaysResponse\x12G\n" +
 	"\n" +
 	"GetGateway\x12\x1b.sango.v1.GetGatewayRequest\x1a\x1c.sango.v1.GetGatewayResponse\x12D\n" +
-	"\tGetStatus\x12\x1a.sango.v1.GetStatusRequest\x1a\x1b.sango.v1.GetStatusResponseB)Z'sango/internal/api/gen/sango/v1;sangov1b\x06proto3"
+	"\tGetStatus\x12\x1a.sango.v1.GetStatusRequest\x1a\x1b.sango.v1.GetStatusResponse\x12O\n" +
+	"\fDrainGateway\x12\x1d.sango.v1.DrainGatewayRequest\x1a\x1e.sango.v1.DrainGatewayResponse0\x01\x12S\n" +
+	"\x0eUndrainGateway\x12\x1f.sango.v1.UndrainGatewayRequest\x1a .sango.v1.UndrainGatewayResponse\x12P\n" +
+	"\rRemoveGateway\x12\x1e.sango.v1.RemoveGatewayRequest\x1a\x1f.sango.v1.RemoveGatewayResponse\x12_\n" +
+	"\x12ConfirmDeadGateway\x12#.sango.v1.ConfirmDeadGatewayRequest\x1a$.sango.v1.ConfirmDeadGatewayResponseB)Z'sango/internal/api/gen/sango/v1;sangov1b\x06proto3"
 
 var (
 	file_sango_v1_gateway_proto_rawDescOnce sync.Once
@@ -572,41 +1246,64 @@ func file_sango_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_sango_v1_gateway_proto_rawDescData
 }
 
-var file_sango_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_sango_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_sango_v1_gateway_proto_goTypes = []any{
-	(*Gateway)(nil),               // 0: sango.v1.Gateway
-	(*ListGatewaysRequest)(nil),   // 1: sango.v1.ListGatewaysRequest
-	(*ListGatewaysResponse)(nil),  // 2: sango.v1.ListGatewaysResponse
-	(*GetGatewayRequest)(nil),     // 3: sango.v1.GetGatewayRequest
-	(*GetGatewayResponse)(nil),    // 4: sango.v1.GetGatewayResponse
-	(*GetStatusRequest)(nil),      // 5: sango.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 6: sango.v1.GetStatusResponse
-	(*VolumeJob)(nil),             // 7: sango.v1.VolumeJob
-	(*Portal)(nil),                // 8: sango.v1.Portal
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*Session)(nil),               // 10: sango.v1.Session
-	(*Job)(nil),                   // 11: sango.v1.Job
+	(*Gateway)(nil),                    // 0: sango.v1.Gateway
+	(*ListGatewaysRequest)(nil),        // 1: sango.v1.ListGatewaysRequest
+	(*ListGatewaysResponse)(nil),       // 2: sango.v1.ListGatewaysResponse
+	(*GetGatewayRequest)(nil),          // 3: sango.v1.GetGatewayRequest
+	(*GetGatewayResponse)(nil),         // 4: sango.v1.GetGatewayResponse
+	(*GetStatusRequest)(nil),           // 5: sango.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),          // 6: sango.v1.GetStatusResponse
+	(*Cluster)(nil),                    // 7: sango.v1.Cluster
+	(*Layout)(nil),                     // 8: sango.v1.Layout
+	(*VolumeJob)(nil),                  // 9: sango.v1.VolumeJob
+	(*DrainGatewayRequest)(nil),        // 10: sango.v1.DrainGatewayRequest
+	(*DrainGatewayResponse)(nil),       // 11: sango.v1.DrainGatewayResponse
+	(*UndrainGatewayRequest)(nil),      // 12: sango.v1.UndrainGatewayRequest
+	(*UndrainGatewayResponse)(nil),     // 13: sango.v1.UndrainGatewayResponse
+	(*RemoveGatewayRequest)(nil),       // 14: sango.v1.RemoveGatewayRequest
+	(*RemoveGatewayResponse)(nil),      // 15: sango.v1.RemoveGatewayResponse
+	(*ConfirmDeadGatewayRequest)(nil),  // 16: sango.v1.ConfirmDeadGatewayRequest
+	(*ConfirmDeadGatewayResponse)(nil), // 17: sango.v1.ConfirmDeadGatewayResponse
+	(*Portal)(nil),                     // 18: sango.v1.Portal
+	(*timestamppb.Timestamp)(nil),      // 19: google.protobuf.Timestamp
+	(*Session)(nil),                    // 20: sango.v1.Session
+	(*Ownership)(nil),                  // 21: sango.v1.Ownership
+	(*Job)(nil),                        // 22: sango.v1.Job
 }
 var file_sango_v1_gateway_proto_depIdxs = []int32{
-	8,  // 0: sango.v1.Gateway.portals:type_name -> sango.v1.Portal
-	9,  // 1: sango.v1.Gateway.started:type_name -> google.protobuf.Timestamp
-	10, // 2: sango.v1.Gateway.sessions:type_name -> sango.v1.Session
+	18, // 0: sango.v1.Gateway.portals:type_name -> sango.v1.Portal
+	19, // 1: sango.v1.Gateway.started:type_name -> google.protobuf.Timestamp
+	20, // 2: sango.v1.Gateway.sessions:type_name -> sango.v1.Session
 	0,  // 3: sango.v1.ListGatewaysResponse.gateways:type_name -> sango.v1.Gateway
 	0,  // 4: sango.v1.GetGatewayResponse.gateway:type_name -> sango.v1.Gateway
 	0,  // 5: sango.v1.GetStatusResponse.gateway:type_name -> sango.v1.Gateway
-	7,  // 6: sango.v1.GetStatusResponse.jobs:type_name -> sango.v1.VolumeJob
-	11, // 7: sango.v1.VolumeJob.job:type_name -> sango.v1.Job
-	1,  // 8: sango.v1.GatewayService.ListGateways:input_type -> sango.v1.ListGatewaysRequest
-	3,  // 9: sango.v1.GatewayService.GetGateway:input_type -> sango.v1.GetGatewayRequest
-	5,  // 10: sango.v1.GatewayService.GetStatus:input_type -> sango.v1.GetStatusRequest
-	2,  // 11: sango.v1.GatewayService.ListGateways:output_type -> sango.v1.ListGatewaysResponse
-	4,  // 12: sango.v1.GatewayService.GetGateway:output_type -> sango.v1.GetGatewayResponse
-	6,  // 13: sango.v1.GatewayService.GetStatus:output_type -> sango.v1.GetStatusResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	9,  // 6: sango.v1.GetStatusResponse.jobs:type_name -> sango.v1.VolumeJob
+	7,  // 7: sango.v1.GetStatusResponse.cluster:type_name -> sango.v1.Cluster
+	0,  // 8: sango.v1.Cluster.gateways:type_name -> sango.v1.Gateway
+	21, // 9: sango.v1.Cluster.volumes:type_name -> sango.v1.Ownership
+	8,  // 10: sango.v1.Cluster.layout:type_name -> sango.v1.Layout
+	22, // 11: sango.v1.VolumeJob.job:type_name -> sango.v1.Job
+	1,  // 12: sango.v1.GatewayService.ListGateways:input_type -> sango.v1.ListGatewaysRequest
+	3,  // 13: sango.v1.GatewayService.GetGateway:input_type -> sango.v1.GetGatewayRequest
+	5,  // 14: sango.v1.GatewayService.GetStatus:input_type -> sango.v1.GetStatusRequest
+	10, // 15: sango.v1.GatewayService.DrainGateway:input_type -> sango.v1.DrainGatewayRequest
+	12, // 16: sango.v1.GatewayService.UndrainGateway:input_type -> sango.v1.UndrainGatewayRequest
+	14, // 17: sango.v1.GatewayService.RemoveGateway:input_type -> sango.v1.RemoveGatewayRequest
+	16, // 18: sango.v1.GatewayService.ConfirmDeadGateway:input_type -> sango.v1.ConfirmDeadGatewayRequest
+	2,  // 19: sango.v1.GatewayService.ListGateways:output_type -> sango.v1.ListGatewaysResponse
+	4,  // 20: sango.v1.GatewayService.GetGateway:output_type -> sango.v1.GetGatewayResponse
+	6,  // 21: sango.v1.GatewayService.GetStatus:output_type -> sango.v1.GetStatusResponse
+	11, // 22: sango.v1.GatewayService.DrainGateway:output_type -> sango.v1.DrainGatewayResponse
+	13, // 23: sango.v1.GatewayService.UndrainGateway:output_type -> sango.v1.UndrainGatewayResponse
+	15, // 24: sango.v1.GatewayService.RemoveGateway:output_type -> sango.v1.RemoveGatewayResponse
+	17, // 25: sango.v1.GatewayService.ConfirmDeadGateway:output_type -> sango.v1.ConfirmDeadGatewayResponse
+	19, // [19:26] is the sub-list for method output_type
+	12, // [12:19] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_sango_v1_gateway_proto_init() }
@@ -616,13 +1313,14 @@ func file_sango_v1_gateway_proto_init() {
 	}
 	file_sango_v1_target_proto_init()
 	file_sango_v1_volume_proto_init()
+	file_sango_v1_gateway_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sango_v1_gateway_proto_rawDesc), len(file_sango_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,8 @@ type Target struct {
 	Luns          []*Lun                 `protobuf:"bytes,5,rep,name=luns,proto3" json:"luns,omitempty"`         // in ascending order
 	Portals       []*Portal              `protobuf:"bytes,6,rep,name=portals,proto3" json:"portals,omitempty"`
 	Sessions      []*Session             `protobuf:"bytes,7,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	Silent        []string               `protobuf:"bytes,8,rep,name=silent,proto3" json:"silent,omitempty"`                                  // gateways that did not answer: their sessions are not told
+	ExplicitAlua  bool                   `protobuf:"varint,9,opt,name=explicit_alua,json=explicitAlua,proto3" json:"explicit_alua,omitempty"` // hosts may ask for the gateway that serves a volume
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -112,6 +114,20 @@ func (x *Target) GetSessions() []*Session {
 		return x.Sessions
 	}
 	return nil
+}
+
+func (x *Target) GetSilent() []string {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+func (x *Target) GetExplicitAlua() bool {
+	if x != nil {
+		return x.ExplicitAlua
+	}
+	return false
 }
 
 // Lun is a volume at a LUN.
@@ -349,7 +365,8 @@ type CreateTargetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Open          bool                   `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
-	Accounts      []*Account             `protobuf:"bytes,3,rep,name=accounts,proto3" json:"accounts,omitempty"` // with secrets
+	Accounts      []*Account             `protobuf:"bytes,3,rep,name=accounts,proto3" json:"accounts,omitempty"`                              // with secrets
+	ExplicitAlua  bool                   `protobuf:"varint,4,opt,name=explicit_alua,json=explicitAlua,proto3" json:"explicit_alua,omitempty"` // refused where a gateway serves alone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,6 +420,13 @@ func (x *CreateTargetRequest) GetAccounts() []*Account {
 		return x.Accounts
 	}
 	return nil
+}
+
+func (x *CreateTargetRequest) GetExplicitAlua() bool {
+	if x != nil {
+		return x.ExplicitAlua
+	}
+	return false
 }
 
 type CreateTargetResponse struct {
@@ -617,11 +641,12 @@ func (x *GetTargetResponse) GetTarget() *Target {
 	return nil
 }
 
-// All the accounts; none: no authentication.
+// What is absent stays as it is.
 type SetTargetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Accounts      *Accounts              `protobuf:"bytes,2,opt,name=accounts,proto3" json:"accounts,omitempty"`
+	Accounts      *Accounts              `protobuf:"bytes,2,opt,name=accounts,proto3" json:"accounts,omitempty"` // all of them; none: no authentication
+	ExplicitAlua  *bool                  `protobuf:"varint,3,opt,name=explicit_alua,json=explicitAlua,proto3,oneof" json:"explicit_alua,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -668,6 +693,13 @@ func (x *SetTargetRequest) GetAccounts() *Accounts {
 		return x.Accounts
 	}
 	return nil
+}
+
+func (x *SetTargetRequest) GetExplicitAlua() bool {
+	if x != nil && x.ExplicitAlua != nil {
+		return *x.ExplicitAlua
+	}
+	return false
 }
 
 type SetTargetResponse struct {
@@ -998,7 +1030,7 @@ var File_sango_v1_target_proto protoreflect.FileDescriptor
 
 const file_sango_v1_target_proto_rawDesc = "" +
 	"\n" +
-	"\x15sango/v1/target.proto\x12\bsango.v1\x1a\x13sango/v1/host.proto\"\xf3\x01\n" +
+	"\x15sango/v1/target.proto\x12\bsango.v1\x1a\x13sango/v1/host.proto\"\xb0\x02\n" +
 	"\x06Target\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\bR\x04open\x12\x14\n" +
@@ -1006,7 +1038,9 @@ const file_sango_v1_target_proto_rawDesc = "" +
 	"\baccounts\x18\x04 \x03(\v2\x11.sango.v1.AccountR\baccounts\x12!\n" +
 	"\x04luns\x18\x05 \x03(\v2\r.sango.v1.LunR\x04luns\x12*\n" +
 	"\aportals\x18\x06 \x03(\v2\x10.sango.v1.PortalR\aportals\x12-\n" +
-	"\bsessions\x18\a \x03(\v2\x11.sango.v1.SessionR\bsessions\"Y\n" +
+	"\bsessions\x18\a \x03(\v2\x11.sango.v1.SessionR\bsessions\x12\x16\n" +
+	"\x06silent\x18\b \x03(\tR\x06silent\x12#\n" +
+	"\rexplicit_alua\x18\t \x01(\bR\fexplicitAlua\"Y\n" +
 	"\x03Lun\x12\x10\n" +
 	"\x03lun\x18\x01 \x01(\x05R\x03lun\x12\x16\n" +
 	"\x06volume\x18\x02 \x01(\tR\x06volume\x12\x12\n" +
@@ -1024,11 +1058,12 @@ const file_sango_v1_target_proto_rawDesc = "" +
 	"\x04isid\x18\x03 \x01(\tR\x04isid\x12\x12\n" +
 	"\x04host\x18\x04 \x01(\tR\x04host\x12\x16\n" +
 	"\x06remote\x18\x05 \x01(\tR\x06remote\x12\x10\n" +
-	"\x03tag\x18\x06 \x01(\x05R\x03tag\"l\n" +
+	"\x03tag\x18\x06 \x01(\x05R\x03tag\"\x91\x01\n" +
 	"\x13CreateTargetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\bR\x04open\x12-\n" +
-	"\baccounts\x18\x03 \x03(\v2\x11.sango.v1.AccountR\baccounts\"@\n" +
+	"\baccounts\x18\x03 \x03(\v2\x11.sango.v1.AccountR\baccounts\x12#\n" +
+	"\rexplicit_alua\x18\x04 \x01(\bR\fexplicitAlua\"@\n" +
 	"\x14CreateTargetResponse\x12(\n" +
 	"\x06target\x18\x01 \x01(\v2\x10.sango.v1.TargetR\x06target\"\x14\n" +
 	"\x12ListTargetsRequest\"A\n" +
@@ -1037,10 +1072,12 @@ const file_sango_v1_target_proto_rawDesc = "" +
 	"\x10GetTargetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"=\n" +
 	"\x11GetTargetResponse\x12(\n" +
-	"\x06target\x18\x01 \x01(\v2\x10.sango.v1.TargetR\x06target\"V\n" +
+	"\x06target\x18\x01 \x01(\v2\x10.sango.v1.TargetR\x06target\"\x92\x01\n" +
 	"\x10SetTargetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
-	"\baccounts\x18\x02 \x01(\v2\x12.sango.v1.AccountsR\baccounts\"=\n" +
+	"\baccounts\x18\x02 \x01(\v2\x12.sango.v1.AccountsR\baccounts\x12(\n" +
+	"\rexplicit_alua\x18\x03 \x01(\bH\x00R\fexplicitAlua\x88\x01\x01B\x10\n" +
+	"\x0e_explicit_alua\"=\n" +
 	"\x11SetTargetResponse\x12(\n" +
 	"\x06target\x18\x01 \x01(\v2\x10.sango.v1.TargetR\x06target\"w\n" +
 	"\x10MapVolumeRequest\x12\x16\n" +
@@ -1140,6 +1177,7 @@ func file_sango_v1_target_proto_init() {
 		return
 	}
 	file_sango_v1_host_proto_init()
+	file_sango_v1_target_proto_msgTypes[10].OneofWrappers = []any{}
 	file_sango_v1_target_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -41,7 +41,13 @@ type Volume struct {
 	Snapshots     []*Snapshot            `protobuf:"bytes,14,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
 	Mappings      []*VolumeMapping       `protobuf:"bytes,15,rep,name=mappings,proto3" json:"mappings,omitempty"`
 	Jobs          []*Job                 `protobuf:"bytes,16,rep,name=jobs,proto3" json:"jobs,omitempty"`
-	Problem       string                 `protobuf:"bytes,17,opt,name=problem,proto3" json:"problem,omitempty"` // why it does not serve; empty: it does
+	Problem       string                 `protobuf:"bytes,17,opt,name=problem,proto3" json:"problem,omitempty"`     // why it does not serve; empty: it does
+	Ownership     *Ownership             `protobuf:"bytes,18,opt,name=ownership,proto3" json:"ownership,omitempty"` // where several gateways serve together
+	// Why used, shared, snapshots and jobs are not told: the gateway that has the
+	// volume did not answer, or there is none now. Empty: they are.
+	Silent        string   `protobuf:"bytes,19,opt,name=silent,proto3" json:"silent,omitempty"`
+	Fencing       string   `protobuf:"bytes,20,opt,name=fencing,proto3" json:"fencing,omitempty"` // none, driver or command; empty: what its driver can do
+	Prefer        []string `protobuf:"bytes,21,rep,name=prefer,proto3" json:"prefer,omitempty"`   // gateways that are to serve it, the best first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +201,153 @@ func (x *Volume) GetProblem() string {
 	return ""
 }
 
+func (x *Volume) GetOwnership() *Ownership {
+	if x != nil {
+		return x.Ownership
+	}
+	return nil
+}
+
+func (x *Volume) GetSilent() string {
+	if x != nil {
+		return x.Silent
+	}
+	return ""
+}
+
+func (x *Volume) GetFencing() string {
+	if x != nil {
+		return x.Fencing
+	}
+	return ""
+}
+
+func (x *Volume) GetPrefer() []string {
+	if x != nil {
+		return x.Prefer
+	}
+	return nil
+}
+
+// Ownership says which of several gateways executes the commands of a volume.
+type Ownership struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Volume string                 `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"` // name
+	// none; active; moving: the owner gives it up; released: it has, or is gone;
+	// lost: the owner is dead, and it is not certain yet that it can't write.
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`      // gateway; who had it, in the states moving, released and lost
+	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`            // gateway that is to have it, in the states moving and released
+	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`     // grows by one with each change of owner
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`    // of the last change: new, dead, drain, balance, failback, asked, left or failed
+	Asked         string                 `protobuf:"bytes,7,opt,name=asked,proto3" json:"asked,omitempty"`      // who asked for it
+	Since         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`      // of the state
+	Failed        string                 `protobuf:"bytes,9,opt,name=failed,proto3" json:"failed,omitempty"`    // gateway that could not open it, last time
+	Problem       string                 `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"` // why it could not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ownership) Reset() {
+	*x = Ownership{}
+	mi := &file_sango_v1_volume_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ownership) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ownership) ProtoMessage() {}
+
+func (x *Ownership) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_volume_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
+func (*Ownership) Descriptor() ([]byte, []int) {
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Ownership) GetVolume() string {
+	if x != nil {
+		return x.Volume
+	}
+	return ""
+}
+
+func (x *Ownership) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Ownership) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Ownership) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Ownership) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Ownership) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Ownership) GetAsked() string {
+	if x != nil {
+		return x.Asked
+	}
+	return ""
+}
+
+func (x *Ownership) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Ownership) GetFailed() string {
+	if x != nil {
+		return x.Failed
+	}
+	return ""
+}
+
+func (x *Ownership) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 // Snapshot is a frozen point of a volume.
 type Snapshot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -207,7 +360,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_sango_v1_volume_proto_msgTypes[1]
+	mi := &file_sango_v1_volume_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +372,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[1]
+	mi := &file_sango_v1_volume_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +385,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{1}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Snapshot) GetName() string {
@@ -267,7 +420,7 @@ type VolumeMapping struct {
 
 func (x *VolumeMapping) Reset() {
 	*x = VolumeMapping{}
-	mi := &file_sango_v1_volume_proto_msgTypes[2]
+	mi := &file_sango_v1_volume_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -279,7 +432,7 @@ func (x *VolumeMapping) String() string {
 func (*VolumeMapping) ProtoMessage() {}
 
 func (x *VolumeMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[2]
+	mi := &file_sango_v1_volume_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +445,7 @@ func (x *VolumeMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeMapping.ProtoReflect.Descriptor instead.
 func (*VolumeMapping) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{2}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *VolumeMapping) GetTarget() string {
@@ -322,7 +475,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_sango_v1_volume_proto_msgTypes[3]
+	mi := &file_sango_v1_volume_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +487,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[3]
+	mi := &file_sango_v1_volume_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +500,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{3}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Job) GetKind() string {
@@ -395,7 +548,7 @@ type VolumeSpec struct {
 
 func (x *VolumeSpec) Reset() {
 	*x = VolumeSpec{}
-	mi := &file_sango_v1_volume_proto_msgTypes[4]
+	mi := &file_sango_v1_volume_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +560,7 @@ func (x *VolumeSpec) String() string {
 func (*VolumeSpec) ProtoMessage() {}
 
 func (x *VolumeSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[4]
+	mi := &file_sango_v1_volume_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +573,7 @@ func (x *VolumeSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeSpec.ProtoReflect.Descriptor instead.
 func (*VolumeSpec) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{4}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *VolumeSpec) GetName() string {
@@ -488,7 +641,7 @@ type CreateVolumeRequest struct {
 
 func (x *CreateVolumeRequest) Reset() {
 	*x = CreateVolumeRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[5]
+	mi := &file_sango_v1_volume_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +653,7 @@ func (x *CreateVolumeRequest) String() string {
 func (*CreateVolumeRequest) ProtoMessage() {}
 
 func (x *CreateVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[5]
+	mi := &file_sango_v1_volume_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +666,7 @@ func (x *CreateVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVolumeRequest.ProtoReflect.Descriptor instead.
 func (*CreateVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{5}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateVolumeRequest) GetSpec() *VolumeSpec {
@@ -532,7 +685,7 @@ type CreateVolumeResponse struct {
 
 func (x *CreateVolumeResponse) Reset() {
 	*x = CreateVolumeResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[6]
+	mi := &file_sango_v1_volume_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +697,7 @@ func (x *CreateVolumeResponse) String() string {
 func (*CreateVolumeResponse) ProtoMessage() {}
 
 func (x *CreateVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[6]
+	mi := &file_sango_v1_volume_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +710,7 @@ func (x *CreateVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVolumeResponse.ProtoReflect.Descriptor instead.
 func (*CreateVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{6}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateVolumeResponse) GetVolume() *Volume {
@@ -575,7 +728,7 @@ type ListVolumesRequest struct {
 
 func (x *ListVolumesRequest) Reset() {
 	*x = ListVolumesRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[7]
+	mi := &file_sango_v1_volume_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +740,7 @@ func (x *ListVolumesRequest) String() string {
 func (*ListVolumesRequest) ProtoMessage() {}
 
 func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[7]
+	mi := &file_sango_v1_volume_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +753,7 @@ func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesRequest.ProtoReflect.Descriptor instead.
 func (*ListVolumesRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{7}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{8}
 }
 
 type ListVolumesResponse struct {
@@ -612,7 +765,7 @@ type ListVolumesResponse struct {
 
 func (x *ListVolumesResponse) Reset() {
 	*x = ListVolumesResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[8]
+	mi := &file_sango_v1_volume_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +777,7 @@ func (x *ListVolumesResponse) String() string {
 func (*ListVolumesResponse) ProtoMessage() {}
 
 func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[8]
+	mi := &file_sango_v1_volume_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +790,7 @@ func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesResponse.ProtoReflect.Descriptor instead.
 func (*ListVolumesResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{8}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListVolumesResponse) GetVolumes() []*Volume {
@@ -656,7 +809,7 @@ type GetVolumeRequest struct {
 
 func (x *GetVolumeRequest) Reset() {
 	*x = GetVolumeRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[9]
+	mi := &file_sango_v1_volume_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +821,7 @@ func (x *GetVolumeRequest) String() string {
 func (*GetVolumeRequest) ProtoMessage() {}
 
 func (x *GetVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[9]
+	mi := &file_sango_v1_volume_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +834,7 @@ func (x *GetVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolumeRequest.ProtoReflect.Descriptor instead.
 func (*GetVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{9}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetVolumeRequest) GetName() string {
@@ -700,7 +853,7 @@ type GetVolumeResponse struct {
 
 func (x *GetVolumeResponse) Reset() {
 	*x = GetVolumeResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[10]
+	mi := &file_sango_v1_volume_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +865,7 @@ func (x *GetVolumeResponse) String() string {
 func (*GetVolumeResponse) ProtoMessage() {}
 
 func (x *GetVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[10]
+	mi := &file_sango_v1_volume_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +878,7 @@ func (x *GetVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolumeResponse.ProtoReflect.Descriptor instead.
 func (*GetVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{10}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetVolumeResponse) GetVolume() *Volume {
@@ -745,7 +898,7 @@ type ResizeVolumeRequest struct {
 
 func (x *ResizeVolumeRequest) Reset() {
 	*x = ResizeVolumeRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[11]
+	mi := &file_sango_v1_volume_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +910,7 @@ func (x *ResizeVolumeRequest) String() string {
 func (*ResizeVolumeRequest) ProtoMessage() {}
 
 func (x *ResizeVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[11]
+	mi := &file_sango_v1_volume_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +923,7 @@ func (x *ResizeVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeVolumeRequest.ProtoReflect.Descriptor instead.
 func (*ResizeVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{11}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResizeVolumeRequest) GetName() string {
@@ -796,7 +949,7 @@ type ResizeVolumeResponse struct {
 
 func (x *ResizeVolumeResponse) Reset() {
 	*x = ResizeVolumeResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[12]
+	mi := &file_sango_v1_volume_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +961,7 @@ func (x *ResizeVolumeResponse) String() string {
 func (*ResizeVolumeResponse) ProtoMessage() {}
 
 func (x *ResizeVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[12]
+	mi := &file_sango_v1_volume_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,10 +974,160 @@ func (x *ResizeVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeVolumeResponse.ProtoReflect.Descriptor instead.
 func (*ResizeVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{12}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResizeVolumeResponse) GetVolume() *Volume {
+	if x != nil {
+		return x.Volume
+	}
+	return nil
+}
+
+// Gateways are names of gateways, the best first; none: any.
+type Gateways struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gateways) Reset() {
+	*x = Gateways{}
+	mi := &file_sango_v1_volume_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gateways) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gateways) ProtoMessage() {}
+
+func (x *Gateways) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_volume_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gateways.ProtoReflect.Descriptor instead.
+func (*Gateways) Descriptor() ([]byte, []int) {
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Gateways) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// What is not set stays as it is.
+type SetVolumeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Fencing       *string                `protobuf:"bytes,2,opt,name=fencing,proto3,oneof" json:"fencing,omitempty"`
+	Prefer        *Gateways              `protobuf:"bytes,3,opt,name=prefer,proto3" json:"prefer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetVolumeRequest) Reset() {
+	*x = SetVolumeRequest{}
+	mi := &file_sango_v1_volume_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetVolumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetVolumeRequest) ProtoMessage() {}
+
+func (x *SetVolumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_volume_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetVolumeRequest.ProtoReflect.Descriptor instead.
+func (*SetVolumeRequest) Descriptor() ([]byte, []int) {
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SetVolumeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetVolumeRequest) GetFencing() string {
+	if x != nil && x.Fencing != nil {
+		return *x.Fencing
+	}
+	return ""
+}
+
+func (x *SetVolumeRequest) GetPrefer() *Gateways {
+	if x != nil {
+		return x.Prefer
+	}
+	return nil
+}
+
+type SetVolumeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        *Volume                `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetVolumeResponse) Reset() {
+	*x = SetVolumeResponse{}
+	mi := &file_sango_v1_volume_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetVolumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetVolumeResponse) ProtoMessage() {}
+
+func (x *SetVolumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sango_v1_volume_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetVolumeResponse.ProtoReflect.Descriptor instead.
+func (*SetVolumeResponse) Descriptor() ([]byte, []int) {
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SetVolumeResponse) GetVolume() *Volume {
 	if x != nil {
 		return x.Volume
 	}
@@ -840,7 +1143,7 @@ type DeleteVolumeRequest struct {
 
 func (x *DeleteVolumeRequest) Reset() {
 	*x = DeleteVolumeRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[13]
+	mi := &file_sango_v1_volume_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1155,7 @@ func (x *DeleteVolumeRequest) String() string {
 func (*DeleteVolumeRequest) ProtoMessage() {}
 
 func (x *DeleteVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[13]
+	mi := &file_sango_v1_volume_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1168,7 @@ func (x *DeleteVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVolumeRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{13}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteVolumeRequest) GetName() string {
@@ -883,7 +1186,7 @@ type DeleteVolumeResponse struct {
 
 func (x *DeleteVolumeResponse) Reset() {
 	*x = DeleteVolumeResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[14]
+	mi := &file_sango_v1_volume_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1198,7 @@ func (x *DeleteVolumeResponse) String() string {
 func (*DeleteVolumeResponse) ProtoMessage() {}
 
 func (x *DeleteVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[14]
+	mi := &file_sango_v1_volume_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1211,7 @@ func (x *DeleteVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVolumeResponse.ProtoReflect.Descriptor instead.
 func (*DeleteVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{14}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{18}
 }
 
 type CreateSnapshotRequest struct {
@@ -921,7 +1224,7 @@ type CreateSnapshotRequest struct {
 
 func (x *CreateSnapshotRequest) Reset() {
 	*x = CreateSnapshotRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[15]
+	mi := &file_sango_v1_volume_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +1236,7 @@ func (x *CreateSnapshotRequest) String() string {
 func (*CreateSnapshotRequest) ProtoMessage() {}
 
 func (x *CreateSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[15]
+	mi := &file_sango_v1_volume_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1249,7 @@ func (x *CreateSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CreateSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{15}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateSnapshotRequest) GetVolume() string {
@@ -972,7 +1275,7 @@ type CreateSnapshotResponse struct {
 
 func (x *CreateSnapshotResponse) Reset() {
 	*x = CreateSnapshotResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[16]
+	mi := &file_sango_v1_volume_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1287,7 @@ func (x *CreateSnapshotResponse) String() string {
 func (*CreateSnapshotResponse) ProtoMessage() {}
 
 func (x *CreateSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[16]
+	mi := &file_sango_v1_volume_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1300,7 @@ func (x *CreateSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CreateSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{16}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CreateSnapshotResponse) GetSnapshot() *Snapshot {
@@ -1018,7 +1321,7 @@ type DeleteSnapshotRequest struct {
 
 func (x *DeleteSnapshotRequest) Reset() {
 	*x = DeleteSnapshotRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[17]
+	mi := &file_sango_v1_volume_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1333,7 @@ func (x *DeleteSnapshotRequest) String() string {
 func (*DeleteSnapshotRequest) ProtoMessage() {}
 
 func (x *DeleteSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[17]
+	mi := &file_sango_v1_volume_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1346,7 @@ func (x *DeleteSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{17}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteSnapshotRequest) GetVolume() string {
@@ -1077,7 +1380,7 @@ type DeleteSnapshotResponse struct {
 
 func (x *DeleteSnapshotResponse) Reset() {
 	*x = DeleteSnapshotResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[18]
+	mi := &file_sango_v1_volume_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1392,7 @@ func (x *DeleteSnapshotResponse) String() string {
 func (*DeleteSnapshotResponse) ProtoMessage() {}
 
 func (x *DeleteSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[18]
+	mi := &file_sango_v1_volume_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1405,7 @@ func (x *DeleteSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{18}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteSnapshotResponse) GetDone() int64 {
@@ -1130,7 +1433,7 @@ type CloneVolumeRequest struct {
 
 func (x *CloneVolumeRequest) Reset() {
 	*x = CloneVolumeRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[19]
+	mi := &file_sango_v1_volume_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1445,7 @@ func (x *CloneVolumeRequest) String() string {
 func (*CloneVolumeRequest) ProtoMessage() {}
 
 func (x *CloneVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[19]
+	mi := &file_sango_v1_volume_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1458,7 @@ func (x *CloneVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneVolumeRequest.ProtoReflect.Descriptor instead.
 func (*CloneVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{19}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CloneVolumeRequest) GetVolume() string {
@@ -1188,7 +1491,7 @@ type CloneVolumeResponse struct {
 
 func (x *CloneVolumeResponse) Reset() {
 	*x = CloneVolumeResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[20]
+	mi := &file_sango_v1_volume_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1503,7 @@ func (x *CloneVolumeResponse) String() string {
 func (*CloneVolumeResponse) ProtoMessage() {}
 
 func (x *CloneVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[20]
+	mi := &file_sango_v1_volume_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1516,7 @@ func (x *CloneVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneVolumeResponse.ProtoReflect.Descriptor instead.
 func (*CloneVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{20}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CloneVolumeResponse) GetVolume() *Volume {
@@ -1233,7 +1536,7 @@ type RollbackVolumeRequest struct {
 
 func (x *RollbackVolumeRequest) Reset() {
 	*x = RollbackVolumeRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[21]
+	mi := &file_sango_v1_volume_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1548,7 @@ func (x *RollbackVolumeRequest) String() string {
 func (*RollbackVolumeRequest) ProtoMessage() {}
 
 func (x *RollbackVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[21]
+	mi := &file_sango_v1_volume_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1561,7 @@ func (x *RollbackVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackVolumeRequest.ProtoReflect.Descriptor instead.
 func (*RollbackVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{21}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RollbackVolumeRequest) GetVolume() string {
@@ -1283,7 +1586,7 @@ type RollbackVolumeResponse struct {
 
 func (x *RollbackVolumeResponse) Reset() {
 	*x = RollbackVolumeResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[22]
+	mi := &file_sango_v1_volume_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1598,7 @@ func (x *RollbackVolumeResponse) String() string {
 func (*RollbackVolumeResponse) ProtoMessage() {}
 
 func (x *RollbackVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[22]
+	mi := &file_sango_v1_volume_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1611,7 @@ func (x *RollbackVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackVolumeResponse.ProtoReflect.Descriptor instead.
 func (*RollbackVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{22}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{26}
 }
 
 // Chunk is data at an offset.
@@ -1322,7 +1625,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_sango_v1_volume_proto_msgTypes[23]
+	mi := &file_sango_v1_volume_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1637,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[23]
+	mi := &file_sango_v1_volume_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1650,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{23}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Chunk) GetOffset() int64 {
@@ -1377,7 +1680,7 @@ type ImportVolumeRequest struct {
 
 func (x *ImportVolumeRequest) Reset() {
 	*x = ImportVolumeRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[24]
+	mi := &file_sango_v1_volume_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1692,7 @@ func (x *ImportVolumeRequest) String() string {
 func (*ImportVolumeRequest) ProtoMessage() {}
 
 func (x *ImportVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[24]
+	mi := &file_sango_v1_volume_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1705,7 @@ func (x *ImportVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportVolumeRequest.ProtoReflect.Descriptor instead.
 func (*ImportVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{24}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ImportVolumeRequest) GetPart() isImportVolumeRequest_Part {
@@ -1455,7 +1758,7 @@ type ImportVolumeResponse struct {
 
 func (x *ImportVolumeResponse) Reset() {
 	*x = ImportVolumeResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[25]
+	mi := &file_sango_v1_volume_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1770,7 @@ func (x *ImportVolumeResponse) String() string {
 func (*ImportVolumeResponse) ProtoMessage() {}
 
 func (x *ImportVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[25]
+	mi := &file_sango_v1_volume_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1783,7 @@ func (x *ImportVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportVolumeResponse.ProtoReflect.Descriptor instead.
 func (*ImportVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{25}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ImportVolumeResponse) GetVolume() *Volume {
@@ -1500,7 +1803,7 @@ type ExportVolumeRequest struct {
 
 func (x *ExportVolumeRequest) Reset() {
 	*x = ExportVolumeRequest{}
-	mi := &file_sango_v1_volume_proto_msgTypes[26]
+	mi := &file_sango_v1_volume_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1815,7 @@ func (x *ExportVolumeRequest) String() string {
 func (*ExportVolumeRequest) ProtoMessage() {}
 
 func (x *ExportVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[26]
+	mi := &file_sango_v1_volume_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1828,7 @@ func (x *ExportVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportVolumeRequest.ProtoReflect.Descriptor instead.
 func (*ExportVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{26}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExportVolumeRequest) GetVolume() string {
@@ -1555,7 +1858,7 @@ type ExportVolumeResponse struct {
 
 func (x *ExportVolumeResponse) Reset() {
 	*x = ExportVolumeResponse{}
-	mi := &file_sango_v1_volume_proto_msgTypes[27]
+	mi := &file_sango_v1_volume_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1870,7 @@ func (x *ExportVolumeResponse) String() string {
 func (*ExportVolumeResponse) ProtoMessage() {}
 
 func (x *ExportVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sango_v1_volume_proto_msgTypes[27]
+	mi := &file_sango_v1_volume_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1883,7 @@ func (x *ExportVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportVolumeResponse.ProtoReflect.Descriptor instead.
 func (*ExportVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_sango_v1_volume_proto_rawDescGZIP(), []int{27}
+	return file_sango_v1_volume_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExportVolumeResponse) GetPart() isExportVolumeResponse_Part {
@@ -1628,7 +1931,7 @@ var File_sango_v1_volume_proto protoreflect.FileDescriptor
 
 const file_sango_v1_volume_proto_rawDesc = "" +
 	"\n" +
-	"\x15sango/v1/volume.proto\x12\bsango.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x04\n" +
+	"\x15sango/v1/volume.proto\x12\bsango.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x05\n" +
 	"\x06Volume\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1648,7 +1951,23 @@ const file_sango_v1_volume_proto_rawDesc = "" +
 	"\tsnapshots\x18\x0e \x03(\v2\x12.sango.v1.SnapshotR\tsnapshots\x123\n" +
 	"\bmappings\x18\x0f \x03(\v2\x17.sango.v1.VolumeMappingR\bmappings\x12!\n" +
 	"\x04jobs\x18\x10 \x03(\v2\r.sango.v1.JobR\x04jobs\x12\x18\n" +
-	"\aproblem\x18\x11 \x01(\tR\aproblem\"h\n" +
+	"\aproblem\x18\x11 \x01(\tR\aproblem\x121\n" +
+	"\townership\x18\x12 \x01(\v2\x13.sango.v1.OwnershipR\townership\x12\x16\n" +
+	"\x06silent\x18\x13 \x01(\tR\x06silent\x12\x18\n" +
+	"\afencing\x18\x14 \x01(\tR\afencing\x12\x16\n" +
+	"\x06prefer\x18\x15 \x03(\tR\x06prefer\"\x87\x02\n" +
+	"\tOwnership\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05asked\x18\a \x01(\tR\x05asked\x120\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06failed\x18\t \x01(\tR\x06failed\x12\x18\n" +
+	"\aproblem\x18\n" +
+	" \x01(\tR\aproblem\"h\n" +
 	"\bSnapshot\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\acreated\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x12\n" +
@@ -1687,6 +2006,16 @@ const file_sango_v1_volume_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\"@\n" +
 	"\x14ResizeVolumeResponse\x12(\n" +
+	"\x06volume\x18\x01 \x01(\v2\x10.sango.v1.VolumeR\x06volume\" \n" +
+	"\bGateways\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"}\n" +
+	"\x10SetVolumeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\afencing\x18\x02 \x01(\tH\x00R\afencing\x88\x01\x01\x12*\n" +
+	"\x06prefer\x18\x03 \x01(\v2\x12.sango.v1.GatewaysR\x06preferB\n" +
+	"\n" +
+	"\b_fencing\"=\n" +
+	"\x11SetVolumeResponse\x12(\n" +
 	"\x06volume\x18\x01 \x01(\v2\x10.sango.v1.VolumeR\x06volume\")\n" +
 	"\x13DeleteVolumeRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
@@ -1728,12 +2057,13 @@ const file_sango_v1_volume_proto_rawDesc = "" +
 	"\x14ExportVolumeResponse\x12\x14\n" +
 	"\x04size\x18\x01 \x01(\x03H\x00R\x04size\x12'\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x0f.sango.v1.ChunkH\x00R\x05chunkB\x06\n" +
-	"\x04part2\xfd\x06\n" +
+	"\x04part2\xc3\a\n" +
 	"\rVolumeService\x12M\n" +
 	"\fCreateVolume\x12\x1d.sango.v1.CreateVolumeRequest\x1a\x1e.sango.v1.CreateVolumeResponse\x12J\n" +
 	"\vListVolumes\x12\x1c.sango.v1.ListVolumesRequest\x1a\x1d.sango.v1.ListVolumesResponse\x12D\n" +
 	"\tGetVolume\x12\x1a.sango.v1.GetVolumeRequest\x1a\x1b.sango.v1.GetVolumeResponse\x12M\n" +
-	"\fResizeVolume\x12\x1d.sango.v1.ResizeVolumeRequest\x1a\x1e.sango.v1.ResizeVolumeResponse\x12M\n" +
+	"\fResizeVolume\x12\x1d.sango.v1.ResizeVolumeRequest\x1a\x1e.sango.v1.ResizeVolumeResponse\x12D\n" +
+	"\tSetVolume\x12\x1a.sango.v1.SetVolumeRequest\x1a\x1b.sango.v1.SetVolumeResponse\x12M\n" +
 	"\fDeleteVolume\x12\x1d.sango.v1.DeleteVolumeRequest\x1a\x1e.sango.v1.DeleteVolumeResponse\x12S\n" +
 	"\x0eCreateSnapshot\x12\x1f.sango.v1.CreateSnapshotRequest\x1a .sango.v1.CreateSnapshotResponse\x12U\n" +
 	"\x0eDeleteSnapshot\x12\x1f.sango.v1.DeleteSnapshotRequest\x1a .sango.v1.DeleteSnapshotResponse0\x01\x12J\n" +
@@ -1754,82 +2084,92 @@ func file_sango_v1_volume_proto_rawDescGZIP() []byte {
 	return file_sango_v1_volume_proto_rawDescData
 }
 
-var file_sango_v1_volume_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_sango_v1_volume_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_sango_v1_volume_proto_goTypes = []any{
 	(*Volume)(nil),                 // 0: sango.v1.Volume
-	(*Snapshot)(nil),               // 1: sango.v1.Snapshot
-	(*VolumeMapping)(nil),          // 2: sango.v1.VolumeMapping
-	(*Job)(nil),                    // 3: sango.v1.Job
-	(*VolumeSpec)(nil),             // 4: sango.v1.VolumeSpec
-	(*CreateVolumeRequest)(nil),    // 5: sango.v1.CreateVolumeRequest
-	(*CreateVolumeResponse)(nil),   // 6: sango.v1.CreateVolumeResponse
-	(*ListVolumesRequest)(nil),     // 7: sango.v1.ListVolumesRequest
-	(*ListVolumesResponse)(nil),    // 8: sango.v1.ListVolumesResponse
-	(*GetVolumeRequest)(nil),       // 9: sango.v1.GetVolumeRequest
-	(*GetVolumeResponse)(nil),      // 10: sango.v1.GetVolumeResponse
-	(*ResizeVolumeRequest)(nil),    // 11: sango.v1.ResizeVolumeRequest
-	(*ResizeVolumeResponse)(nil),   // 12: sango.v1.ResizeVolumeResponse
-	(*DeleteVolumeRequest)(nil),    // 13: sango.v1.DeleteVolumeRequest
-	(*DeleteVolumeResponse)(nil),   // 14: sango.v1.DeleteVolumeResponse
-	(*CreateSnapshotRequest)(nil),  // 15: sango.v1.CreateSnapshotRequest
-	(*CreateSnapshotResponse)(nil), // 16: sango.v1.CreateSnapshotResponse
-	(*DeleteSnapshotRequest)(nil),  // 17: sango.v1.DeleteSnapshotRequest
-	(*DeleteSnapshotResponse)(nil), // 18: sango.v1.DeleteSnapshotResponse
-	(*CloneVolumeRequest)(nil),     // 19: sango.v1.CloneVolumeRequest
-	(*CloneVolumeResponse)(nil),    // 20: sango.v1.CloneVolumeResponse
-	(*RollbackVolumeRequest)(nil),  // 21: sango.v1.RollbackVolumeRequest
-	(*RollbackVolumeResponse)(nil), // 22: sango.v1.RollbackVolumeResponse
-	(*Chunk)(nil),                  // 23: sango.v1.Chunk
-	(*ImportVolumeRequest)(nil),    // 24: sango.v1.ImportVolumeRequest
-	(*ImportVolumeResponse)(nil),   // 25: sango.v1.ImportVolumeResponse
-	(*ExportVolumeRequest)(nil),    // 26: sango.v1.ExportVolumeRequest
-	(*ExportVolumeResponse)(nil),   // 27: sango.v1.ExportVolumeResponse
-	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
+	(*Ownership)(nil),              // 1: sango.v1.Ownership
+	(*Snapshot)(nil),               // 2: sango.v1.Snapshot
+	(*VolumeMapping)(nil),          // 3: sango.v1.VolumeMapping
+	(*Job)(nil),                    // 4: sango.v1.Job
+	(*VolumeSpec)(nil),             // 5: sango.v1.VolumeSpec
+	(*CreateVolumeRequest)(nil),    // 6: sango.v1.CreateVolumeRequest
+	(*CreateVolumeResponse)(nil),   // 7: sango.v1.CreateVolumeResponse
+	(*ListVolumesRequest)(nil),     // 8: sango.v1.ListVolumesRequest
+	(*ListVolumesResponse)(nil),    // 9: sango.v1.ListVolumesResponse
+	(*GetVolumeRequest)(nil),       // 10: sango.v1.GetVolumeRequest
+	(*GetVolumeResponse)(nil),      // 11: sango.v1.GetVolumeResponse
+	(*ResizeVolumeRequest)(nil),    // 12: sango.v1.ResizeVolumeRequest
+	(*ResizeVolumeResponse)(nil),   // 13: sango.v1.ResizeVolumeResponse
+	(*Gateways)(nil),               // 14: sango.v1.Gateways
+	(*SetVolumeRequest)(nil),       // 15: sango.v1.SetVolumeRequest
+	(*SetVolumeResponse)(nil),      // 16: sango.v1.SetVolumeResponse
+	(*DeleteVolumeRequest)(nil),    // 17: sango.v1.DeleteVolumeRequest
+	(*DeleteVolumeResponse)(nil),   // 18: sango.v1.DeleteVolumeResponse
+	(*CreateSnapshotRequest)(nil),  // 19: sango.v1.CreateSnapshotRequest
+	(*CreateSnapshotResponse)(nil), // 20: sango.v1.CreateSnapshotResponse
+	(*DeleteSnapshotRequest)(nil),  // 21: sango.v1.DeleteSnapshotRequest
+	(*DeleteSnapshotResponse)(nil), // 22: sango.v1.DeleteSnapshotResponse
+	(*CloneVolumeRequest)(nil),     // 23: sango.v1.CloneVolumeRequest
+	(*CloneVolumeResponse)(nil),    // 24: sango.v1.CloneVolumeResponse
+	(*RollbackVolumeRequest)(nil),  // 25: sango.v1.RollbackVolumeRequest
+	(*RollbackVolumeResponse)(nil), // 26: sango.v1.RollbackVolumeResponse
+	(*Chunk)(nil),                  // 27: sango.v1.Chunk
+	(*ImportVolumeRequest)(nil),    // 28: sango.v1.ImportVolumeRequest
+	(*ImportVolumeResponse)(nil),   // 29: sango.v1.ImportVolumeResponse
+	(*ExportVolumeRequest)(nil),    // 30: sango.v1.ExportVolumeRequest
+	(*ExportVolumeResponse)(nil),   // 31: sango.v1.ExportVolumeResponse
+	(*timestamppb.Timestamp)(nil),  // 32: google.protobuf.Timestamp
 }
 var file_sango_v1_volume_proto_depIdxs = []int32{
-	28, // 0: sango.v1.Volume.created:type_name -> google.protobuf.Timestamp
-	1,  // 1: sango.v1.Volume.snapshots:type_name -> sango.v1.Snapshot
-	2,  // 2: sango.v1.Volume.mappings:type_name -> sango.v1.VolumeMapping
-	3,  // 3: sango.v1.Volume.jobs:type_name -> sango.v1.Job
-	28, // 4: sango.v1.Snapshot.created:type_name -> google.protobuf.Timestamp
-	4,  // 5: sango.v1.CreateVolumeRequest.spec:type_name -> sango.v1.VolumeSpec
-	0,  // 6: sango.v1.CreateVolumeResponse.volume:type_name -> sango.v1.Volume
-	0,  // 7: sango.v1.ListVolumesResponse.volumes:type_name -> sango.v1.Volume
-	0,  // 8: sango.v1.GetVolumeResponse.volume:type_name -> sango.v1.Volume
-	0,  // 9: sango.v1.ResizeVolumeResponse.volume:type_name -> sango.v1.Volume
-	1,  // 10: sango.v1.CreateSnapshotResponse.snapshot:type_name -> sango.v1.Snapshot
-	0,  // 11: sango.v1.CloneVolumeResponse.volume:type_name -> sango.v1.Volume
-	4,  // 12: sango.v1.ImportVolumeRequest.spec:type_name -> sango.v1.VolumeSpec
-	23, // 13: sango.v1.ImportVolumeRequest.chunk:type_name -> sango.v1.Chunk
-	0,  // 14: sango.v1.ImportVolumeResponse.volume:type_name -> sango.v1.Volume
-	23, // 15: sango.v1.ExportVolumeResponse.chunk:type_name -> sango.v1.Chunk
-	5,  // 16: sango.v1.VolumeService.CreateVolume:input_type -> sango.v1.CreateVolumeRequest
-	7,  // 17: sango.v1.VolumeService.ListVolumes:input_type -> sango.v1.ListVolumesRequest
-	9,  // 18: sango.v1.VolumeService.GetVolume:input_type -> sango.v1.GetVolumeRequest
-	11, // 19: sango.v1.VolumeService.ResizeVolume:input_type -> sango.v1.ResizeVolumeRequest
-	13, // 20: sango.v1.VolumeService.DeleteVolume:input_type -> sango.v1.DeleteVolumeRequest
-	15, // 21: sango.v1.VolumeService.CreateSnapshot:input_type -> sango.v1.CreateSnapshotRequest
-	17, // 22: sango.v1.VolumeService.DeleteSnapshot:input_type -> sango.v1.DeleteSnapshotRequest
-	19, // 23: sango.v1.VolumeService.CloneVolume:input_type -> sango.v1.CloneVolumeRequest
-	21, // 24: sango.v1.VolumeService.RollbackVolume:input_type -> sango.v1.RollbackVolumeRequest
-	24, // 25: sango.v1.VolumeService.ImportVolume:input_type -> sango.v1.ImportVolumeRequest
-	26, // 26: sango.v1.VolumeService.ExportVolume:input_type -> sango.v1.ExportVolumeRequest
-	6,  // 27: sango.v1.VolumeService.CreateVolume:output_type -> sango.v1.CreateVolumeResponse
-	8,  // 28: sango.v1.VolumeService.ListVolumes:output_type -> sango.v1.ListVolumesResponse
-	10, // 29: sango.v1.VolumeService.GetVolume:output_type -> sango.v1.GetVolumeResponse
-	12, // 30: sango.v1.VolumeService.ResizeVolume:output_type -> sango.v1.ResizeVolumeResponse
-	14, // 31: sango.v1.VolumeService.DeleteVolume:output_type -> sango.v1.DeleteVolumeResponse
-	16, // 32: sango.v1.VolumeService.CreateSnapshot:output_type -> sango.v1.CreateSnapshotResponse
-	18, // 33: sango.v1.VolumeService.DeleteSnapshot:output_type -> sango.v1.DeleteSnapshotResponse
-	20, // 34: sango.v1.VolumeService.CloneVolume:output_type -> sango.v1.CloneVolumeResponse
-	22, // 35: sango.v1.VolumeService.RollbackVolume:output_type -> sango.v1.RollbackVolumeResponse
-	25, // 36: sango.v1.VolumeService.ImportVolume:output_type -> sango.v1.ImportVolumeResponse
-	27, // 37: sango.v1.VolumeService.ExportVolume:output_type -> sango.v1.ExportVolumeResponse
-	27, // [27:38] is the sub-list for method output_type
-	16, // [16:27] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	32, // 0: sango.v1.Volume.created:type_name -> google.protobuf.Timestamp
+	2,  // 1: sango.v1.Volume.snapshots:type_name -> sango.v1.Snapshot
+	3,  // 2: sango.v1.Volume.mappings:type_name -> sango.v1.VolumeMapping
+	4,  // 3: sango.v1.Volume.jobs:type_name -> sango.v1.Job
+	1,  // 4: sango.v1.Volume.ownership:type_name -> sango.v1.Ownership
+	32, // 5: sango.v1.Ownership.since:type_name -> google.protobuf.Timestamp
+	32, // 6: sango.v1.Snapshot.created:type_name -> google.protobuf.Timestamp
+	5,  // 7: sango.v1.CreateVolumeRequest.spec:type_name -> sango.v1.VolumeSpec
+	0,  // 8: sango.v1.CreateVolumeResponse.volume:type_name -> sango.v1.Volume
+	0,  // 9: sango.v1.ListVolumesResponse.volumes:type_name -> sango.v1.Volume
+	0,  // 10: sango.v1.GetVolumeResponse.volume:type_name -> sango.v1.Volume
+	0,  // 11: sango.v1.ResizeVolumeResponse.volume:type_name -> sango.v1.Volume
+	14, // 12: sango.v1.SetVolumeRequest.prefer:type_name -> sango.v1.Gateways
+	0,  // 13: sango.v1.SetVolumeResponse.volume:type_name -> sango.v1.Volume
+	2,  // 14: sango.v1.CreateSnapshotResponse.snapshot:type_name -> sango.v1.Snapshot
+	0,  // 15: sango.v1.CloneVolumeResponse.volume:type_name -> sango.v1.Volume
+	5,  // 16: sango.v1.ImportVolumeRequest.spec:type_name -> sango.v1.VolumeSpec
+	27, // 17: sango.v1.ImportVolumeRequest.chunk:type_name -> sango.v1.Chunk
+	0,  // 18: sango.v1.ImportVolumeResponse.volume:type_name -> sango.v1.Volume
+	27, // 19: sango.v1.ExportVolumeResponse.chunk:type_name -> sango.v1.Chunk
+	6,  // 20: sango.v1.VolumeService.CreateVolume:input_type -> sango.v1.CreateVolumeRequest
+	8,  // 21: sango.v1.VolumeService.ListVolumes:input_type -> sango.v1.ListVolumesRequest
+	10, // 22: sango.v1.VolumeService.GetVolume:input_type -> sango.v1.GetVolumeRequest
+	12, // 23: sango.v1.VolumeService.ResizeVolume:input_type -> sango.v1.ResizeVolumeRequest
+	15, // 24: sango.v1.VolumeService.SetVolume:input_type -> sango.v1.SetVolumeRequest
+	17, // 25: sango.v1.VolumeService.DeleteVolume:input_type -> sango.v1.DeleteVolumeRequest
+	19, // 26: sango.v1.VolumeService.CreateSnapshot:input_type -> sango.v1.CreateSnapshotRequest
+	21, // 27: sango.v1.VolumeService.DeleteSnapshot:input_type -> sango.v1.DeleteSnapshotRequest
+	23, // 28: sango.v1.VolumeService.CloneVolume:input_type -> sango.v1.CloneVolumeRequest
+	25, // 29: sango.v1.VolumeService.RollbackVolume:input_type -> sango.v1.RollbackVolumeRequest
+	28, // 30: sango.v1.VolumeService.ImportVolume:input_type -> sango.v1.ImportVolumeRequest
+	30, // 31: sango.v1.VolumeService.ExportVolume:input_type -> sango.v1.ExportVolumeRequest
+	7,  // 32: sango.v1.VolumeService.CreateVolume:output_type -> sango.v1.CreateVolumeResponse
+	9,  // 33: sango.v1.VolumeService.ListVolumes:output_type -> sango.v1.ListVolumesResponse
+	11, // 34: sango.v1.VolumeService.GetVolume:output_type -> sango.v1.GetVolumeResponse
+	13, // 35: sango.v1.VolumeService.ResizeVolume:output_type -> sango.v1.ResizeVolumeResponse
+	16, // 36: sango.v1.VolumeService.SetVolume:output_type -> sango.v1.SetVolumeResponse
+	18, // 37: sango.v1.VolumeService.DeleteVolume:output_type -> sango.v1.DeleteVolumeResponse
+	20, // 38: sango.v1.VolumeService.CreateSnapshot:output_type -> sango.v1.CreateSnapshotResponse
+	22, // 39: sango.v1.VolumeService.DeleteSnapshot:output_type -> sango.v1.DeleteSnapshotResponse
+	24, // 40: sango.v1.VolumeService.CloneVolume:output_type -> sango.v1.CloneVolumeResponse
+	26, // 41: sango.v1.VolumeService.RollbackVolume:output_type -> sango.v1.RollbackVolumeResponse
+	29, // 42: sango.v1.VolumeService.ImportVolume:output_type -> sango.v1.ImportVolumeResponse
+	31, // 43: sango.v1.VolumeService.ExportVolume:output_type -> sango.v1.ExportVolumeResponse
+	32, // [32:44] is the sub-list for method output_type
+	20, // [20:32] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_sango_v1_volume_proto_init() }
@@ -1837,11 +2177,12 @@ func file_sango_v1_volume_proto_init() {
 	if File_sango_v1_volume_proto != nil {
 		return
 	}
-	file_sango_v1_volume_proto_msgTypes[24].OneofWrappers = []any{
+	file_sango_v1_volume_proto_msgTypes[15].OneofWrappers = []any{}
+	file_sango_v1_volume_proto_msgTypes[28].OneofWrappers = []any{
 		(*ImportVolumeRequest_Spec)(nil),
 		(*ImportVolumeRequest_Chunk)(nil),
 	}
-	file_sango_v1_volume_proto_msgTypes[27].OneofWrappers = []any{
+	file_sango_v1_volume_proto_msgTypes[31].OneofWrappers = []any{
 		(*ExportVolumeResponse_Size)(nil),
 		(*ExportVolumeResponse_Chunk)(nil),
 	}
@@ -1851,7 +2192,7 @@ func file_sango_v1_volume_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sango_v1_volume_proto_rawDesc), len(file_sango_v1_volume_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -45,6 +45,9 @@ const (
 	// ClusterServiceReleaseGatewayProcedure is the fully-qualified name of the ClusterService's
 	// ReleaseGateway RPC.
 	ClusterServiceReleaseGatewayProcedure = "/sango.v1.ClusterService/ReleaseGateway"
+	// ClusterServiceMoveVolumeProcedure is the fully-qualified name of the ClusterService's MoveVolume
+	// RPC.
+	ClusterServiceMoveVolumeProcedure = "/sango.v1.ClusterService/MoveVolume"
 	// ClusterServiceBackupProcedure is the fully-qualified name of the ClusterService's Backup RPC.
 	ClusterServiceBackupProcedure = "/sango.v1.ClusterService/Backup"
 )
@@ -59,6 +62,8 @@ type ClusterServiceClient interface {
 	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
 	// ReleaseGateway lets another gateway serve the volumes.
 	ReleaseGateway(context.Context, *connect.Request[v1.ReleaseGatewayRequest]) (*connect.Response[v1.ReleaseGatewayResponse], error)
+	// MoveVolume has another gateway own a volume, and returns when it does.
+	MoveVolume(context.Context, *connect.Request[v1.MoveVolumeRequest]) (*connect.Response[v1.MoveVolumeResponse], error)
 	// Backup sends the metadata of one moment.
 	Backup(context.Context, *connect.Request[v1.BackupRequest]) (*connect.ServerStreamForClient[v1.BackupResponse], error)
 }
@@ -98,6 +103,12 @@ func NewClusterServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(clusterServiceMethods.ByName("ReleaseGateway")),
 			connect.WithClientOptions(opts...),
 		),
+		moveVolume: connect.NewClient[v1.MoveVolumeRequest, v1.MoveVolumeResponse](
+			httpClient,
+			baseURL+ClusterServiceMoveVolumeProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("MoveVolume")),
+			connect.WithClientOptions(opts...),
+		),
 		backup: connect.NewClient[v1.BackupRequest, v1.BackupResponse](
 			httpClient,
 			baseURL+ClusterServiceBackupProcedure,
@@ -113,6 +124,7 @@ type clusterServiceClient struct {
 	addMember      *connect.Client[v1.AddMemberRequest, v1.AddMemberResponse]
 	removeMember   *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
 	releaseGateway *connect.Client[v1.ReleaseGatewayRequest, v1.ReleaseGatewayResponse]
+	moveVolume     *connect.Client[v1.MoveVolumeRequest, v1.MoveVolumeResponse]
 	backup         *connect.Client[v1.BackupRequest, v1.BackupResponse]
 }
 
@@ -136,6 +148,11 @@ func (c *clusterServiceClient) ReleaseGateway(ctx context.Context, req *connect.
 	return c.releaseGateway.CallUnary(ctx, req)
 }
 
+// MoveVolume calls sango.v1.ClusterService.MoveVolume.
+func (c *clusterServiceClient) MoveVolume(ctx context.Context, req *connect.Request[v1.MoveVolumeRequest]) (*connect.Response[v1.MoveVolumeResponse], error) {
+	return c.moveVolume.CallUnary(ctx, req)
+}
+
 // Backup calls sango.v1.ClusterService.Backup.
 func (c *clusterServiceClient) Backup(ctx context.Context, req *connect.Request[v1.BackupRequest]) (*connect.ServerStreamForClient[v1.BackupResponse], error) {
 	return c.backup.CallServerStream(ctx, req)
@@ -151,6 +168,8 @@ type ClusterServiceHandler interface {
 	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
 	// ReleaseGateway lets another gateway serve the volumes.
 	ReleaseGateway(context.Context, *connect.Request[v1.ReleaseGatewayRequest]) (*connect.Response[v1.ReleaseGatewayResponse], error)
+	// MoveVolume has another gateway own a volume, and returns when it does.
+	MoveVolume(context.Context, *connect.Request[v1.MoveVolumeRequest]) (*connect.Response[v1.MoveVolumeResponse], error)
 	// Backup sends the metadata of one moment.
 	Backup(context.Context, *connect.Request[v1.BackupRequest], *connect.ServerStream[v1.BackupResponse]) error
 }
@@ -186,6 +205,12 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 		connect.WithSchema(clusterServiceMethods.ByName("ReleaseGateway")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clusterServiceMoveVolumeHandler := connect.NewUnaryHandler(
+		ClusterServiceMoveVolumeProcedure,
+		svc.MoveVolume,
+		connect.WithSchema(clusterServiceMethods.ByName("MoveVolume")),
+		connect.WithHandlerOptions(opts...),
+	)
 	clusterServiceBackupHandler := connect.NewServerStreamHandler(
 		ClusterServiceBackupProcedure,
 		svc.Backup,
@@ -202,6 +227,8 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 			clusterServiceRemoveMemberHandler.ServeHTTP(w, r)
 		case ClusterServiceReleaseGatewayProcedure:
 			clusterServiceReleaseGatewayHandler.ServeHTTP(w, r)
+		case ClusterServiceMoveVolumeProcedure:
+			clusterServiceMoveVolumeHandler.ServeHTTP(w, r)
 		case ClusterServiceBackupProcedure:
 			clusterServiceBackupHandler.ServeHTTP(w, r)
 		default:
@@ -227,6 +254,10 @@ func (UnimplementedClusterServiceHandler) RemoveMember(context.Context, *connect
 
 func (UnimplementedClusterServiceHandler) ReleaseGateway(context.Context, *connect.Request[v1.ReleaseGatewayRequest]) (*connect.Response[v1.ReleaseGatewayResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.ClusterService.ReleaseGateway is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) MoveVolume(context.Context, *connect.Request[v1.MoveVolumeRequest]) (*connect.Response[v1.MoveVolumeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.ClusterService.MoveVolume is not implemented"))
 }
 
 func (UnimplementedClusterServiceHandler) Backup(context.Context, *connect.Request[v1.BackupRequest], *connect.ServerStream[v1.BackupResponse]) error {

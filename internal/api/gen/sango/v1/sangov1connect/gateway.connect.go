@@ -42,14 +42,37 @@ const (
 	// GatewayServiceGetStatusProcedure is the fully-qualified name of the GatewayService's GetStatus
 	// RPC.
 	GatewayServiceGetStatusProcedure = "/sango.v1.GatewayService/GetStatus"
+	// GatewayServiceDrainGatewayProcedure is the fully-qualified name of the GatewayService's
+	// DrainGateway RPC.
+	GatewayServiceDrainGatewayProcedure = "/sango.v1.GatewayService/DrainGateway"
+	// GatewayServiceUndrainGatewayProcedure is the fully-qualified name of the GatewayService's
+	// UndrainGateway RPC.
+	GatewayServiceUndrainGatewayProcedure = "/sango.v1.GatewayService/UndrainGateway"
+	// GatewayServiceRemoveGatewayProcedure is the fully-qualified name of the GatewayService's
+	// RemoveGateway RPC.
+	GatewayServiceRemoveGatewayProcedure = "/sango.v1.GatewayService/RemoveGateway"
+	// GatewayServiceConfirmDeadGatewayProcedure is the fully-qualified name of the GatewayService's
+	// ConfirmDeadGateway RPC.
+	GatewayServiceConfirmDeadGatewayProcedure = "/sango.v1.GatewayService/ConfirmDeadGateway"
 )
 
 // GatewayServiceClient is a client for the sango.v1.GatewayService service.
 type GatewayServiceClient interface {
 	ListGateways(context.Context, *connect.Request[v1.ListGatewaysRequest]) (*connect.Response[v1.ListGatewaysResponse], error)
 	GetGateway(context.Context, *connect.Request[v1.GetGatewayRequest]) (*connect.Response[v1.GetGatewayResponse], error)
-	// GetStatus is the state of the node that answers.
+	// GetStatus is the state of the node that answers, and of the cluster.
 	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
+	// DrainGateway has a gateway emptied, and given no volumes until
+	// UndrainGateway. It tells how many it has still, until it has none. The
+	// draining goes on when the caller leaves.
+	DrainGateway(context.Context, *connect.Request[v1.DrainGatewayRequest]) (*connect.ServerStreamForClient[v1.DrainGatewayResponse], error)
+	// UndrainGateway lets a gateway have volumes again.
+	UndrainGateway(context.Context, *connect.Request[v1.UndrainGatewayRequest]) (*connect.Response[v1.UndrainGatewayResponse], error)
+	// RemoveGateway forgets a gateway that is dead.
+	RemoveGateway(context.Context, *connect.Request[v1.RemoveGatewayRequest]) (*connect.Response[v1.RemoveGatewayResponse], error)
+	// ConfirmDeadGateway is the word of a person that nothing of a dead gateway
+	// can reach a volume any more.
+	ConfirmDeadGateway(context.Context, *connect.Request[v1.ConfirmDeadGatewayRequest]) (*connect.Response[v1.ConfirmDeadGatewayResponse], error)
 }
 
 // NewGatewayServiceClient constructs a client for the sango.v1.GatewayService service. By default,
@@ -81,14 +104,42 @@ func NewGatewayServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(gatewayServiceMethods.ByName("GetStatus")),
 			connect.WithClientOptions(opts...),
 		),
+		drainGateway: connect.NewClient[v1.DrainGatewayRequest, v1.DrainGatewayResponse](
+			httpClient,
+			baseURL+GatewayServiceDrainGatewayProcedure,
+			connect.WithSchema(gatewayServiceMethods.ByName("DrainGateway")),
+			connect.WithClientOptions(opts...),
+		),
+		undrainGateway: connect.NewClient[v1.UndrainGatewayRequest, v1.UndrainGatewayResponse](
+			httpClient,
+			baseURL+GatewayServiceUndrainGatewayProcedure,
+			connect.WithSchema(gatewayServiceMethods.ByName("UndrainGateway")),
+			connect.WithClientOptions(opts...),
+		),
+		removeGateway: connect.NewClient[v1.RemoveGatewayRequest, v1.RemoveGatewayResponse](
+			httpClient,
+			baseURL+GatewayServiceRemoveGatewayProcedure,
+			connect.WithSchema(gatewayServiceMethods.ByName("RemoveGateway")),
+			connect.WithClientOptions(opts...),
+		),
+		confirmDeadGateway: connect.NewClient[v1.ConfirmDeadGatewayRequest, v1.ConfirmDeadGatewayResponse](
+			httpClient,
+			baseURL+GatewayServiceConfirmDeadGatewayProcedure,
+			connect.WithSchema(gatewayServiceMethods.ByName("ConfirmDeadGateway")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // gatewayServiceClient implements GatewayServiceClient.
 type gatewayServiceClient struct {
-	listGateways *connect.Client[v1.ListGatewaysRequest, v1.ListGatewaysResponse]
-	getGateway   *connect.Client[v1.GetGatewayRequest, v1.GetGatewayResponse]
-	getStatus    *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
+	listGateways       *connect.Client[v1.ListGatewaysRequest, v1.ListGatewaysResponse]
+	getGateway         *connect.Client[v1.GetGatewayRequest, v1.GetGatewayResponse]
+	getStatus          *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
+	drainGateway       *connect.Client[v1.DrainGatewayRequest, v1.DrainGatewayResponse]
+	undrainGateway     *connect.Client[v1.UndrainGatewayRequest, v1.UndrainGatewayResponse]
+	removeGateway      *connect.Client[v1.RemoveGatewayRequest, v1.RemoveGatewayResponse]
+	confirmDeadGateway *connect.Client[v1.ConfirmDeadGatewayRequest, v1.ConfirmDeadGatewayResponse]
 }
 
 // ListGateways calls sango.v1.GatewayService.ListGateways.
@@ -106,12 +157,43 @@ func (c *gatewayServiceClient) GetStatus(ctx context.Context, req *connect.Reque
 	return c.getStatus.CallUnary(ctx, req)
 }
 
+// DrainGateway calls sango.v1.GatewayService.DrainGateway.
+func (c *gatewayServiceClient) DrainGateway(ctx context.Context, req *connect.Request[v1.DrainGatewayRequest]) (*connect.ServerStreamForClient[v1.DrainGatewayResponse], error) {
+	return c.drainGateway.CallServerStream(ctx, req)
+}
+
+// UndrainGateway calls sango.v1.GatewayService.UndrainGateway.
+func (c *gatewayServiceClient) UndrainGateway(ctx context.Context, req *connect.Request[v1.UndrainGatewayRequest]) (*connect.Response[v1.UndrainGatewayResponse], error) {
+	return c.undrainGateway.CallUnary(ctx, req)
+}
+
+// RemoveGateway calls sango.v1.GatewayService.RemoveGateway.
+func (c *gatewayServiceClient) RemoveGateway(ctx context.Context, req *connect.Request[v1.RemoveGatewayRequest]) (*connect.Response[v1.RemoveGatewayResponse], error) {
+	return c.removeGateway.CallUnary(ctx, req)
+}
+
+// ConfirmDeadGateway calls sango.v1.GatewayService.ConfirmDeadGateway.
+func (c *gatewayServiceClient) ConfirmDeadGateway(ctx context.Context, req *connect.Request[v1.ConfirmDeadGatewayRequest]) (*connect.Response[v1.ConfirmDeadGatewayResponse], error) {
+	return c.confirmDeadGateway.CallUnary(ctx, req)
+}
+
 // GatewayServiceHandler is an implementation of the sango.v1.GatewayService service.
 type GatewayServiceHandler interface {
 	ListGateways(context.Context, *connect.Request[v1.ListGatewaysRequest]) (*connect.Response[v1.ListGatewaysResponse], error)
 	GetGateway(context.Context, *connect.Request[v1.GetGatewayRequest]) (*connect.Response[v1.GetGatewayResponse], error)
-	// GetStatus is the state of the node that answers.
+	// GetStatus is the state of the node that answers, and of the cluster.
 	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
+	// DrainGateway has a gateway emptied, and given no volumes until
+	// UndrainGateway. It tells how many it has still, until it has none. The
+	// draining goes on when the caller leaves.
+	DrainGateway(context.Context, *connect.Request[v1.DrainGatewayRequest], *connect.ServerStream[v1.DrainGatewayResponse]) error
+	// UndrainGateway lets a gateway have volumes again.
+	UndrainGateway(context.Context, *connect.Request[v1.UndrainGatewayRequest]) (*connect.Response[v1.UndrainGatewayResponse], error)
+	// RemoveGateway forgets a gateway that is dead.
+	RemoveGateway(context.Context, *connect.Request[v1.RemoveGatewayRequest]) (*connect.Response[v1.RemoveGatewayResponse], error)
+	// ConfirmDeadGateway is the word of a person that nothing of a dead gateway
+	// can reach a volume any more.
+	ConfirmDeadGateway(context.Context, *connect.Request[v1.ConfirmDeadGatewayRequest]) (*connect.Response[v1.ConfirmDeadGatewayResponse], error)
 }
 
 // NewGatewayServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -139,6 +221,30 @@ func NewGatewayServiceHandler(svc GatewayServiceHandler, opts ...connect.Handler
 		connect.WithSchema(gatewayServiceMethods.ByName("GetStatus")),
 		connect.WithHandlerOptions(opts...),
 	)
+	gatewayServiceDrainGatewayHandler := connect.NewServerStreamHandler(
+		GatewayServiceDrainGatewayProcedure,
+		svc.DrainGateway,
+		connect.WithSchema(gatewayServiceMethods.ByName("DrainGateway")),
+		connect.WithHandlerOptions(opts...),
+	)
+	gatewayServiceUndrainGatewayHandler := connect.NewUnaryHandler(
+		GatewayServiceUndrainGatewayProcedure,
+		svc.UndrainGateway,
+		connect.WithSchema(gatewayServiceMethods.ByName("UndrainGateway")),
+		connect.WithHandlerOptions(opts...),
+	)
+	gatewayServiceRemoveGatewayHandler := connect.NewUnaryHandler(
+		GatewayServiceRemoveGatewayProcedure,
+		svc.RemoveGateway,
+		connect.WithSchema(gatewayServiceMethods.ByName("RemoveGateway")),
+		connect.WithHandlerOptions(opts...),
+	)
+	gatewayServiceConfirmDeadGatewayHandler := connect.NewUnaryHandler(
+		GatewayServiceConfirmDeadGatewayProcedure,
+		svc.ConfirmDeadGateway,
+		connect.WithSchema(gatewayServiceMethods.ByName("ConfirmDeadGateway")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/sango.v1.GatewayService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case GatewayServiceListGatewaysProcedure:
@@ -147,6 +253,14 @@ func NewGatewayServiceHandler(svc GatewayServiceHandler, opts ...connect.Handler
 			gatewayServiceGetGatewayHandler.ServeHTTP(w, r)
 		case GatewayServiceGetStatusProcedure:
 			gatewayServiceGetStatusHandler.ServeHTTP(w, r)
+		case GatewayServiceDrainGatewayProcedure:
+			gatewayServiceDrainGatewayHandler.ServeHTTP(w, r)
+		case GatewayServiceUndrainGatewayProcedure:
+			gatewayServiceUndrainGatewayHandler.ServeHTTP(w, r)
+		case GatewayServiceRemoveGatewayProcedure:
+			gatewayServiceRemoveGatewayHandler.ServeHTTP(w, r)
+		case GatewayServiceConfirmDeadGatewayProcedure:
+			gatewayServiceConfirmDeadGatewayHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -166,4 +280,20 @@ func (UnimplementedGatewayServiceHandler) GetGateway(context.Context, *connect.R
 
 func (UnimplementedGatewayServiceHandler) GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.GatewayService.GetStatus is not implemented"))
+}
+
+func (UnimplementedGatewayServiceHandler) DrainGateway(context.Context, *connect.Request[v1.DrainGatewayRequest], *connect.ServerStream[v1.DrainGatewayResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.GatewayService.DrainGateway is not implemented"))
+}
+
+func (UnimplementedGatewayServiceHandler) UndrainGateway(context.Context, *connect.Request[v1.UndrainGatewayRequest]) (*connect.Response[v1.UndrainGatewayResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.GatewayService.UndrainGateway is not implemented"))
+}
+
+func (UnimplementedGatewayServiceHandler) RemoveGateway(context.Context, *connect.Request[v1.RemoveGatewayRequest]) (*connect.Response[v1.RemoveGatewayResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.GatewayService.RemoveGateway is not implemented"))
+}
+
+func (UnimplementedGatewayServiceHandler) ConfirmDeadGateway(context.Context, *connect.Request[v1.ConfirmDeadGatewayRequest]) (*connect.Response[v1.ConfirmDeadGatewayResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.GatewayService.ConfirmDeadGateway is not implemented"))
 }

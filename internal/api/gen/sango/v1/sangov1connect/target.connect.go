@@ -58,8 +58,8 @@ type TargetServiceClient interface {
 	CreateTarget(context.Context, *connect.Request[v1.CreateTargetRequest]) (*connect.Response[v1.CreateTargetResponse], error)
 	ListTargets(context.Context, *connect.Request[v1.ListTargetsRequest]) (*connect.Response[v1.ListTargetsResponse], error)
 	GetTarget(context.Context, *connect.Request[v1.GetTargetRequest]) (*connect.Response[v1.GetTargetResponse], error)
-	// SetTarget changes the accounts of an open target. They hold from the next
-	// login on.
+	// SetTarget changes the accounts of an open target, which hold from the next
+	// login on, and whether hosts may ask for moves, which ends its sessions.
 	SetTarget(context.Context, *connect.Request[v1.SetTargetRequest]) (*connect.Response[v1.SetTargetResponse], error)
 	// MapVolume puts a volume at a LUN; hosts that are logged in are told.
 	MapVolume(context.Context, *connect.Request[v1.MapVolumeRequest]) (*connect.Response[v1.MapVolumeResponse], error)
@@ -176,8 +176,8 @@ type TargetServiceHandler interface {
 	CreateTarget(context.Context, *connect.Request[v1.CreateTargetRequest]) (*connect.Response[v1.CreateTargetResponse], error)
 	ListTargets(context.Context, *connect.Request[v1.ListTargetsRequest]) (*connect.Response[v1.ListTargetsResponse], error)
 	GetTarget(context.Context, *connect.Request[v1.GetTargetRequest]) (*connect.Response[v1.GetTargetResponse], error)
-	// SetTarget changes the accounts of an open target. They hold from the next
-	// login on.
+	// SetTarget changes the accounts of an open target, which hold from the next
+	// login on, and whether hosts may ask for moves, which ends its sessions.
 	SetTarget(context.Context, *connect.Request[v1.SetTargetRequest]) (*connect.Response[v1.SetTargetResponse], error)
 	// MapVolume puts a volume at a LUN; hosts that are logged in are told.
 	MapVolume(context.Context, *connect.Request[v1.MapVolumeRequest]) (*connect.Response[v1.MapVolumeResponse], error)

@@ -44,6 +44,8 @@ const (
 	// VolumeServiceResizeVolumeProcedure is the fully-qualified name of the VolumeService's
 	// ResizeVolume RPC.
 	VolumeServiceResizeVolumeProcedure = "/sango.v1.VolumeService/ResizeVolume"
+	// VolumeServiceSetVolumeProcedure is the fully-qualified name of the VolumeService's SetVolume RPC.
+	VolumeServiceSetVolumeProcedure = "/sango.v1.VolumeService/SetVolume"
 	// VolumeServiceDeleteVolumeProcedure is the fully-qualified name of the VolumeService's
 	// DeleteVolume RPC.
 	VolumeServiceDeleteVolumeProcedure = "/sango.v1.VolumeService/DeleteVolume"
@@ -77,6 +79,9 @@ type VolumeServiceClient interface {
 	GetVolume(context.Context, *connect.Request[v1.GetVolumeRequest]) (*connect.Response[v1.GetVolumeResponse], error)
 	// ResizeVolume makes a volume larger.
 	ResizeVolume(context.Context, *connect.Request[v1.ResizeVolumeRequest]) (*connect.Response[v1.ResizeVolumeResponse], error)
+	// SetVolume changes which gateways are to serve a volume, and how former
+	// owners are kept from writing to it.
+	SetVolume(context.Context, *connect.Request[v1.SetVolumeRequest]) (*connect.Response[v1.SetVolumeResponse], error)
 	// DeleteVolume removes a volume that no LUN maps, and its bytes.
 	DeleteVolume(context.Context, *connect.Request[v1.DeleteVolumeRequest]) (*connect.Response[v1.DeleteVolumeResponse], error)
 	// CreateSnapshot freezes the volume as it is now.
@@ -132,6 +137,12 @@ func NewVolumeServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(volumeServiceMethods.ByName("ResizeVolume")),
 			connect.WithClientOptions(opts...),
 		),
+		setVolume: connect.NewClient[v1.SetVolumeRequest, v1.SetVolumeResponse](
+			httpClient,
+			baseURL+VolumeServiceSetVolumeProcedure,
+			connect.WithSchema(volumeServiceMethods.ByName("SetVolume")),
+			connect.WithClientOptions(opts...),
+		),
 		deleteVolume: connect.NewClient[v1.DeleteVolumeRequest, v1.DeleteVolumeResponse](
 			httpClient,
 			baseURL+VolumeServiceDeleteVolumeProcedure,
@@ -183,6 +194,7 @@ type volumeServiceClient struct {
 	listVolumes    *connect.Client[v1.ListVolumesRequest, v1.ListVolumesResponse]
 	getVolume      *connect.Client[v1.GetVolumeRequest, v1.GetVolumeResponse]
 	resizeVolume   *connect.Client[v1.ResizeVolumeRequest, v1.ResizeVolumeResponse]
+	setVolume      *connect.Client[v1.SetVolumeRequest, v1.SetVolumeResponse]
 	deleteVolume   *connect.Client[v1.DeleteVolumeRequest, v1.DeleteVolumeResponse]
 	createSnapshot *connect.Client[v1.CreateSnapshotRequest, v1.CreateSnapshotResponse]
 	deleteSnapshot *connect.Client[v1.DeleteSnapshotRequest, v1.DeleteSnapshotResponse]
@@ -210,6 +222,11 @@ func (c *volumeServiceClient) GetVolume(ctx context.Context, req *connect.Reques
 // ResizeVolume calls sango.v1.VolumeService.ResizeVolume.
 func (c *volumeServiceClient) ResizeVolume(ctx context.Context, req *connect.Request[v1.ResizeVolumeRequest]) (*connect.Response[v1.ResizeVolumeResponse], error) {
 	return c.resizeVolume.CallUnary(ctx, req)
+}
+
+// SetVolume calls sango.v1.VolumeService.SetVolume.
+func (c *volumeServiceClient) SetVolume(ctx context.Context, req *connect.Request[v1.SetVolumeRequest]) (*connect.Response[v1.SetVolumeResponse], error) {
+	return c.setVolume.CallUnary(ctx, req)
 }
 
 // DeleteVolume calls sango.v1.VolumeService.DeleteVolume.
@@ -257,6 +274,9 @@ type VolumeServiceHandler interface {
 	GetVolume(context.Context, *connect.Request[v1.GetVolumeRequest]) (*connect.Response[v1.GetVolumeResponse], error)
 	// ResizeVolume makes a volume larger.
 	ResizeVolume(context.Context, *connect.Request[v1.ResizeVolumeRequest]) (*connect.Response[v1.ResizeVolumeResponse], error)
+	// SetVolume changes which gateways are to serve a volume, and how former
+	// owners are kept from writing to it.
+	SetVolume(context.Context, *connect.Request[v1.SetVolumeRequest]) (*connect.Response[v1.SetVolumeResponse], error)
 	// DeleteVolume removes a volume that no LUN maps, and its bytes.
 	DeleteVolume(context.Context, *connect.Request[v1.DeleteVolumeRequest]) (*connect.Response[v1.DeleteVolumeResponse], error)
 	// CreateSnapshot freezes the volume as it is now.
@@ -306,6 +326,12 @@ func NewVolumeServiceHandler(svc VolumeServiceHandler, opts ...connect.HandlerOp
 		VolumeServiceResizeVolumeProcedure,
 		svc.ResizeVolume,
 		connect.WithSchema(volumeServiceMethods.ByName("ResizeVolume")),
+		connect.WithHandlerOptions(opts...),
+	)
+	volumeServiceSetVolumeHandler := connect.NewUnaryHandler(
+		VolumeServiceSetVolumeProcedure,
+		svc.SetVolume,
+		connect.WithSchema(volumeServiceMethods.ByName("SetVolume")),
 		connect.WithHandlerOptions(opts...),
 	)
 	volumeServiceDeleteVolumeHandler := connect.NewUnaryHandler(
@@ -360,6 +386,8 @@ func NewVolumeServiceHandler(svc VolumeServiceHandler, opts ...connect.HandlerOp
 			volumeServiceGetVolumeHandler.ServeHTTP(w, r)
 		case VolumeServiceResizeVolumeProcedure:
 			volumeServiceResizeVolumeHandler.ServeHTTP(w, r)
+		case VolumeServiceSetVolumeProcedure:
+			volumeServiceSetVolumeHandler.ServeHTTP(w, r)
 		case VolumeServiceDeleteVolumeProcedure:
 			volumeServiceDeleteVolumeHandler.ServeHTTP(w, r)
 		case VolumeServiceCreateSnapshotProcedure:
@@ -397,6 +425,10 @@ func (UnimplementedVolumeServiceHandler) GetVolume(context.Context, *connect.Req
 
 func (UnimplementedVolumeServiceHandler) ResizeVolume(context.Context, *connect.Request[v1.ResizeVolumeRequest]) (*connect.Response[v1.ResizeVolumeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.VolumeService.ResizeVolume is not implemented"))
+}
+
+func (UnimplementedVolumeServiceHandler) SetVolume(context.Context, *connect.Request[v1.SetVolumeRequest]) (*connect.Response[v1.SetVolumeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sango.v1.VolumeService.SetVolume is not implemented"))
 }
 
 func (UnimplementedVolumeServiceHandler) DeleteVolume(context.Context, *connect.Request[v1.DeleteVolumeRequest]) (*connect.Response[v1.DeleteVolumeResponse], error) {
