@@ -25,8 +25,8 @@ const clusterConfig = `  cluster:                    # the metadata is one membe
     cert: gw1.pem             #   certificates; needed beyond loopback
     key: gw1.key
     insecure: false           # true: no certificates
-    tick: 20ms                # between heartbeats of members
-    election: 200ms           # silence after which there is another leader
+    tick: 50ms                # between heartbeats of members
+    election: 500ms           # silence after which there is another leader
   etcd:                       # or: the metadata is in an etcd of others
     endpoints: [https://10.0.0.9:2379]
     ca: ca.pem                # and cert, key where it asks for them
@@ -47,8 +47,9 @@ func (a *app) clusterMembersCommand() *cobra.Command {
 	o := &clusterMembersOptions{}
 	return o.output.add(command("members", "List the members that keep the metadata", `
 List the members that keep the metadata, as the node that is asked sees them:
-leader, follower, learner (it catches up), silent (it does not answer) or new
-(it was added and has never run).`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) }))
+leader, follower, learner (it catches up), silent (it does not answer), new
+(it was added and has never run), or not asked: a node without a member asks the
+members that have a client address.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) }))
 }
 
 // clusterView is how a cluster is shown.
@@ -88,10 +89,18 @@ func (o *clusterMembersOptions) run(ctx context.Context, a *app) error {
 	return a.print(o.output, view, func(w io.Writer) {
 		rows := make([][]string, 0, len(view.Members))
 		for _, m := range view.Members {
-			rows = append(rows, []string{dash(m.Name), m.State, dash(m.Peer), dash(m.Client), m.ID, yes(m.Self)})
+			rows = append(rows, []string{dash(m.Name), memberState(m.State), dash(m.Peer), dash(m.Client), m.ID, yes(m.Self)})
 		}
 		table(w, []string{"NAME", "STATE", "PEER", "CLIENT", "ID", "SELF"}, rows)
 	})
+}
+
+// memberState is the state of a member for people.
+func memberState(s string) string {
+	if s == "unasked" {
+		return "not asked (no client address)"
+	}
+	return s
 }
 
 func (a *app) clusterAddCommand() *cobra.Command {
@@ -116,8 +125,10 @@ of one, five of two; two or four survive no more than one or three.`, cobra.Exac
 			Members []string `json:"members"`
 		}{args[0], args[1], resp.Msg.GetMembers()}
 		return a.print(o, view, func(w io.Writer) {
-			fmt.Fprintf(w, "start the node %s with this in its configuration, and ca, cert and key as the others have them:\n\n", view.Name)
-			fmt.Fprintf(w, "name: %s\ncluster:\n  peer: %s\n  join: true\n  members: [%s]\n", view.Name, view.Peer, strings.Join(view.Members, ", "))
+			fmt.Fprintf(w, "start the node %s with this in its configuration, and dir, and ca, cert and key as the others have them;\n", view.Name)
+			fmt.Fprintf(w, "a gateway also needs portals, and volumes, write_through, fence and ttl as the others have them:\n\n")
+			fmt.Fprintf(w, "name: %s\ncluster:\n  peer: %s\n  join: true\n  members: [%s]\n\n", view.Name, view.Peer, strings.Join(view.Members, ", "))
+			fmt.Fprintf(w, "The configurations of the others stay as they are. If %s is wrong: 'sango cluster remove %s', and add it anew.\n", view.Peer, view.Name)
 		})
 	}))
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -48,7 +50,10 @@ func (o *clusterBackupOptions) run(ctx context.Context, a *app, path string) (er
 	defer cl.Close()
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
-		return fmt.Errorf("backup: %w", err)
+		if e := (*fs.PathError)(nil); errors.As(err, &e) { // it has a name that nobody gave
+			err = e.Err
+		}
+		return fmt.Errorf("backup to %s: %w", path, err)
 	}
 	defer func() {
 		if err != nil {
@@ -120,8 +125,11 @@ configuration file. Metadata that is there is thrown away with --replace only.
 
 Volumes whose bytes are not in the directory of the node that serves them then
 are shown as broken, and their LUNs are not ready. Reservations are those of the
-moment of the backup. A cluster of its own members is restored on one node, in a
-new directory; the others join it with new ones.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0]) }))
+moment of the backup.
+
+A cluster of its own members is restored on one node while all are stopped, with
+its configuration as it is and without DIR/meta: it is the only member then, and
+the others are added to it, without theirs. What the restore prints says how.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0]) }))
 	c.Flags().StringVar(&o.config, "config", "", "configuration file of the node")
 	c.Flags().BoolVar(&o.replace, "replace", false, "throw away the metadata that is there")
 	return c
@@ -148,9 +156,24 @@ func (o *clusterRestoreOptions) run(ctx context.Context, a *app, path string) er
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	info, err := gateway.Restore(ctx, cfg, o.config != "", f, o.replace)
+	cfg.Meta.Waits = func(what string) {
+		if what != "" {
+			fmt.Fprintf(a.err, "the restore waits for %s\n", what)
+		}
+	}
+	info, others, err := gateway.Restore(ctx, cfg, o.config != "", f, o.replace)
 	if err != nil {
 		return err
 	}
-	return a.printBackup(o.output, path, info, "restored from")
+	if err := a.printBackup(o.output, path, info, "restored from"); err != nil {
+		return err
+	}
+	if len(others) > 0 {
+		fmt.Fprintf(a.err, "%s is the only member of the metadata now. Start it; then, one after the other, let the others join:\n", cfg.Meta.Member.Name)
+		for _, s := range others {
+			name, addr, _ := strings.Cut(s, "=")
+			fmt.Fprintf(a.err, "  sango cluster add %s %s    then start %s with an empty DIR/meta and what that prints, 'join: true'\n", name, addr, name)
+		}
+	}
+	return nil
 }

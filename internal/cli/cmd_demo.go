@@ -29,13 +29,15 @@ type demoOptions struct {
 	volumes   []string
 	readyFile string
 	logLevel  string
+	drill     bool
+	output    output // of the drill
 }
 
 func (a *app) demoCommand() *cobra.Command {
 	o := &demoOptions{}
 	c := command("demo", "Serve volumes on this machine, all in one process", `
 Serve volumes over iSCSI, all in one process: the target `+demoTarget+`
-on every portal, the volumes at LUN 0, 1, ... in the order given. It runs until
+on every portal, each of which is a gateway of its own, the volumes at LUN 0, 1, ... in the order given. It runs until
 it is interrupted or terminated. A later start on the same --dir serves what was
 there; volumes that exist stay as they are, and ports may be others. Without
 --dir it uses a temporary directory that goes with it. Without --volume it
@@ -49,7 +51,22 @@ driver=layered|mem, read-only and removable.
 
 When everything serves, the file named by --ready-file appears with
 {"target","portals","luns":[{"lun","volume","size"}],"api","console","token"}.
-`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) })
+
+--drill shows a fail-over instead, in a quarter of a minute: three gateways serve a
+volume together, a host writes, the gateway that owns the volume is killed, and
+everything is read back. Nothing is left of it. The exit status is 0 only if
+nothing was lost; -o json prints what happened as one object.
+`, cobra.NoArgs, nil)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if o.drill {
+			return o.runDrill(cmd.Context(), a, cmd)
+		}
+		if cmd.Flags().Changed("output") {
+			return usage("--output goes with --drill; what a demo serves is in its --ready-file")
+		}
+		return o.run(cmd.Context(), a)
+	}
+	o.output.add(c)
 	p := c.Flags()
 	p.StringSliceVar(&o.portals, "portals", []string{"127.0.0.1:0"}, "addresses to serve on, as IP:PORT,IP:PORT; port 0 takes a free one")
 	p.StringSliceVar(&o.advertise, "advertise", nil, "addresses that hosts are told instead, one for each portal")
@@ -57,6 +74,7 @@ When everything serves, the file named by --ready-file appears with
 	p.StringArrayVar(&o.volumes, "volume", nil, "volume as `NAME=SIZE[,OPTION...]`; may be repeated")
 	o.accountFlags.add(c)
 	p.StringVar(&o.readyFile, "ready-file", "", "file that appears, by rename, when everything serves")
+	p.BoolVar(&o.drill, "drill", false, "kill a gateway under load, and show what happens")
 	p.StringVar(&o.logLevel, "log", "warn", "what to log: debug, info, warn or error")
 	return c
 }
@@ -115,7 +133,7 @@ func (o *demoOptions) run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	cfg := gateway.Config{Name: "demo", Demo: true, Dir: dir, Portals: portals, Version: a.version, Log: a.logger(level)}
+	cfg := gateway.Config{Name: "demo", Demo: true, Each: true, Dir: dir, Portals: portals, Version: a.version, Log: a.logger(level)}
 	var luns []gateway.DemoLUN
 	return serve(ctx, cfg, func(ctx context.Context, n *gateway.Node) error {
 		if len(d.Volumes) == 0 {
@@ -137,6 +155,9 @@ func (o *demoOptions) run(ctx context.Context, a *app) error {
 		}
 		return err
 	}, func(ctx context.Context, n *gateway.Node) error {
+		if err := n.Ready(ctx); err != nil {
+			return err
+		}
 		abs, err := filepath.Abs(dir)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,9 @@ import (
 )
 
 func (a *app) gatewayCommand() *cobra.Command {
-	return noun("gateway", "Run a node, and see which there are", a.gatewayRunCommand(), a.gatewayListCommand(), a.gatewayShowCommand())
+	return noun("gateway", "Run a node, see which there are, empty and remove them",
+		a.gatewayRunCommand(), a.gatewayListCommand(), a.gatewayShowCommand(),
+		a.gatewayDrainCommand(), a.gatewayUndrainCommand(), a.gatewayRemoveCommand(), a.gatewayConfirmDeadCommand())
 }
 
 type gatewayRunOptions struct {
@@ -61,8 +64,25 @@ Run one node until it is terminated. The configuration is YAML or JSON:
     initial_r2t: false        # true: no unsolicited data but immediate data
     discovery_chap: false     # true: no discovery without CHAP
 `+clusterConfig+`
-Without cluster and etcd the metadata is in the directory, and opens no port.
-One gateway serves the volumes of one metadata as yet; a second one is refused.
+  volumes: /mnt/volumes       # directory of the volumes, which all gateways share;
+                              #   without cluster and etcd it may be left out
+  write_through: false        # true: writes are on the disk before they are
+                              #   answered; needed with gateways of several machines
+  relay:                      # where other gateways reach this one
+    listen: 10.0.0.1:3262     # for commands of hosts; default: address of the
+                              #   first portal; with loopback a free port
+    manage: 10.0.0.1:3263     # for management; default: the next port
+    advertise: 192.0.2.7:3262 # where they reach it by another address; and
+                              #   advertise_manage
+    ca: ca.pem                # with cert and key; default: those of cluster
+    insecure: false           # true: no certificates; default: as in cluster
+  ttl: 3s                     # how long a heartbeat of a gateway counts
+  fence: [/usr/local/sbin/power-off]
+                              # turns a gateway off: $SANGO_FENCE_GATEWAY
+
+Without cluster and etcd the metadata is in the directory, no port is opened for
+it, and the gateway serves alone. With them, all gateways of one metadata serve
+together.
 
 SIGTERM asks initiators to log out, and ends it within 10 seconds.
 --dir and $SANGO_DIR do not replace the directory of the file.`, cobra.NoArgs, func(ctx context.Context, _ []string) error { return o.run(ctx, a) })
@@ -114,17 +134,68 @@ func (o *gatewayListOptions) run(ctx context.Context, a *app) error {
 		return err
 	}
 	views := each(resp.Msg.GetGateways(), viewGateway)
-	return a.print(o.output, views, func(w io.Writer) {
-		rows := make([][]string, 0, len(views))
-		for _, g := range views {
-			var portals []string
-			for _, p := range g.Portals {
-				portals = append(portals, p.Advertise)
-			}
-			rows = append(rows, []string{g.Name, g.State, dash(strings.Join(portals, ",")), when(g.Started)})
+	if err := a.print(o.output, views, func(w io.Writer) { gatewayTable(w, views) }); err != nil {
+		return err
+	}
+	return outdated(resp.Msg.GetOld())
+}
+
+// gatewayTable shows gateways, with what concerns others where there are any.
+func gatewayTable(w io.Writer, all []gatewayView) {
+	together := slices.ContainsFunc(all, func(g gatewayView) bool { return g.Incarnation != 0 })
+	head := []string{"NAME", "STATE", "PORTALS", "STARTED"}
+	if together {
+		head = []string{"NAME", "STATE", "VOLUMES", "LOAD", "INCARNATION", "VERSION", "PORTALS", "STARTED", "NOTES"}
+	}
+	rows := make([][]string, 0, len(all))
+	for _, g := range all {
+		var portals []string
+		for _, p := range g.Portals {
+			portals = append(portals, p.Advertise)
 		}
-		table(w, []string{"NAME", "STATE", "PORTALS", "STARTED"}, rows)
-	})
+		row := []string{g.Name, g.State, dash(strings.Join(portals, ",")), dash(when(g.Started))}
+		if together {
+			volumes := "-"
+			if g.Volumes != nil {
+				volumes = strconv.Itoa(int(*g.Volumes))
+			}
+			load := "-"
+			if g.Load != nil {
+				load = strconv.FormatInt(*g.Load, 10)
+			}
+			row = slices.Insert(row, 2, volumes, load, strconv.FormatUint(g.Incarnation, 10), dash(g.Version))
+			row = append(row, dash(remarks(g)))
+		}
+		rows = append(rows, row)
+	}
+	table(w, head, rows)
+}
+
+// deaths says why gateways are dead.
+var deaths = map[string]string{
+	"silent": "no heartbeat came", "suspected": "most others did not reach it", "left": "it was stopped",
+}
+
+// remarks says what else there is to know of a gateway.
+func remarks(g gatewayView) string {
+	var s []string
+	if g.Coordinator {
+		s = append(s, "coordinates")
+	}
+	if why := g.Reason; why != "" {
+		if text := deaths[why]; text != "" {
+			why = text
+		}
+		s = append(s, why)
+	}
+	// Where no volume waits for it nobody has to see to that.
+	if (g.State == "dead" || g.State == "removed") && !g.Harmless && g.Volumes != nil && *g.Volumes > 0 {
+		s = append(s, "may not be off")
+	}
+	if g.Drained && g.State != "draining" {
+		s = append(s, "to stay empty")
+	}
+	return strings.Join(s, ", ")
 }
 
 type gatewayShowOptions struct{ output output }
@@ -148,6 +219,10 @@ func (o *gatewayShowOptions) run(ctx context.Context, a *app, name string) error
 	g := viewGateway(resp.Msg.GetGateway())
 	return a.print(o.output, g, func(w io.Writer) {
 		fields(w, "name", g.Name, "state", g.State, "port group", strconv.Itoa(int(g.Group)), "started", when(g.Started))
+		if g.Volumes != nil {
+			fields(w, "volumes", strconv.Itoa(int(*g.Volumes)), "incarnation", strconv.FormatUint(g.Incarnation, 10), "notes", remarks(g),
+				"version", g.Version, "sessions", unknown(g.Silent))
+		}
 		for _, p := range g.Portals {
 			line := p.Listen + ", tag " + strconv.Itoa(int(p.Tag))
 			if p.Advertise != p.Listen {
@@ -159,4 +234,12 @@ func (o *gatewayShowOptions) run(ctx context.Context, a *app, name string) error
 			fields(w, "session", s.Initiator+" "+s.ISID+" from "+s.Remote+" at "+s.Target)
 		}
 	})
+}
+
+// unknown says that something is not known, and why.
+func unknown(why string) string {
+	if why == "" {
+		return ""
+	}
+	return "not known: " + why
 }

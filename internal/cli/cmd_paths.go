@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os/signal"
 	"reflect"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sango/internal/attach"
+	"sango/internal/multipath"
 )
 
 type pathsOptions struct {
@@ -86,6 +88,9 @@ func (o *pathsOptions) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(all) == 0 && o.output == outputTable {
+		fmt.Fprintf(a.err, "there are no attachments in %s; --host-dir or $SANGO_HOST_DIR names another directory\n", d.Path())
+	}
 	if err := show(all, a.out); err != nil || !o.watch {
 		return err
 	}
@@ -146,12 +151,17 @@ func pathTable(w io.Writer, all []attach.Status) {
 			if p.Active {
 				use = "active"
 			}
-			state := p.State.String()
-			if p.ALUA != "" {
+			// What the target said before a path was lost, and errors before it came
+			// back, are no news; -o json has them.
+			state, errors := p.State.String(), strconv.FormatUint(p.Errors, 10)
+			if p.ALUA != "" && p.State != multipath.PathDown {
 				state += ", " + p.ALUA
 			}
+			if p.State != multipath.PathUp {
+				errors = strings.TrimSpace(errors + " " + p.Error)
+			}
 			rows = append(rows, append(head, p.Portal, state, dash(use), strconv.Itoa(p.InFlight),
-				p.Latency.Round(time.Microsecond).String(), strings.TrimSpace(strconv.FormatUint(p.Errors, 10)+" "+p.Error)))
+				p.Latency.Round(time.Microsecond).String(), errors))
 			head = []string{"", "", "", ""}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"sango/internal/api"
 	v1 "sango/internal/api/gen/sango/v1"
 	"sango/internal/san"
 )
@@ -20,18 +21,25 @@ func (a *app) targetCommand() *cobra.Command {
 
 type targetCreateOptions struct {
 	accountFlags
-	open   bool
-	output output
+	open, explicit bool
+	output         output
 }
+
+// explicitALUA is what hosts may do with that option, for help.
+const explicitALUA = "hosts may ask for the gateway that serves a volume"
 
 func (a *app) targetCreateCommand() *cobra.Command {
 	o := &targetCreateOptions{}
 	c := o.output.add(command("create IQN", "Create a target", `
 Create a target without LUNs. Hosts that 'sango host allow' names may log in;
-with --open every initiator may, if it knows one of the accounts given here.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+with --open every initiator may, if it knows one of the accounts given here.
+
+With --explicit-alua hosts may have a volume served by the gateway of their
+choice (SET TARGET PORT GROUPS), where several serve together.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 		return o.run(ctx, a, args[0])
 	}))
 	c.Flags().BoolVar(&o.open, "open", false, "every initiator may log in")
+	c.Flags().BoolVar(&o.explicit, "explicit-alua", false, explicitALUA)
 	o.accountFlags.add(c)
 	return c
 }
@@ -46,7 +54,7 @@ func (o *targetCreateOptions) run(ctx context.Context, a *app, name string) erro
 		return err
 	}
 	defer cl.Close()
-	resp, err := cl.CreateTarget(ctx, connect.NewRequest(&v1.CreateTargetRequest{Name: name, Open: o.open, Accounts: acc}))
+	resp, err := cl.CreateTarget(ctx, connect.NewRequest(&v1.CreateTargetRequest{Name: name, Open: o.open, Accounts: acc, ExplicitAlua: o.explicit}))
 	if err != nil {
 		return err
 	}
@@ -114,6 +122,9 @@ func (o *targetShowOptions) run(ctx context.Context, a *app, name string) error 
 	t := viewTarget(resp.Msg.GetTarget())
 	return a.print(o.output, t, func(w io.Writer) {
 		fields(w, "name", t.Name, "hosts", admitted(t))
+		if t.Explicit {
+			fields(w, "explicit ALUA", "hosts may move volumes")
+		}
 		for _, acc := range t.Accounts {
 			fields(w, "account", acc.User+mutual(acc))
 		}
@@ -130,7 +141,16 @@ func (o *targetShowOptions) run(ctx context.Context, a *app, name string) error 
 		for _, s := range t.Sessions {
 			fields(w, "session", s.Initiator+" "+s.ISID+" from "+s.Remote)
 		}
+		fields(w, "not known", atGateways(t.Silent))
 	})
+}
+
+// atGateways says whose sessions are not known.
+func atGateways(silent []string) string {
+	if len(silent) == 0 {
+		return ""
+	}
+	return "the sessions at " + strings.Join(silent, ", ") + ", which did not answer"
 }
 
 func mutual(acc accountView) string {
@@ -182,28 +202,49 @@ type targetUnmapOptions struct{ output output }
 
 func (a *app) targetUnmapCommand() *cobra.Command {
 	o := &targetUnmapOptions{}
-	return o.output.add(command("unmap IQN LUN", "Take a LUN of a target away", `
-Take a LUN away. Commands of hosts that are under way end first; later ones get a
-clean error. The volume and its data stay.`, cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
-		n, err := strconv.ParseUint(args[1], 10, 16)
-		if err != nil || n > uint64(san.MaxLUN) {
-			return usage("LUN %q: give a number from 0 to %d", args[1], san.MaxLUN)
-		}
-		return o.run(ctx, a, args[0], int32(n))
-	}))
+	return o.output.add(command("unmap IQN LUN|VOLUME", "Take a LUN of a target away", `
+Take a LUN away, by its number or by the name of its volume. Commands of hosts
+that are under way end first; later ones get a clean error. The volume and its
+data stay.`, cobra.ExactArgs(2), func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0], args[1]) }))
 }
 
-func (o *targetUnmapOptions) run(ctx context.Context, a *app, target string, lun int32) error {
+func (o *targetUnmapOptions) run(ctx context.Context, a *app, target, which string) error {
 	cl, err := a.client()
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
+	lun, err := lunOf(ctx, cl, target, which)
+	if err != nil {
+		return err
+	}
 	if _, err := cl.UnmapVolume(ctx, connect.NewRequest(&v1.UnmapVolumeRequest{Target: target, Lun: lun})); err != nil {
 		return err
 	}
 	a.say(o.output, "LUN %d of %s is gone", lun, target)
 	return a.object(o.output, mappingView{target, lun})
+}
+
+// lunOf returns the LUN that a person means by its number, or by the name of its
+// volume.
+func lunOf(ctx context.Context, cl *api.Client, target, which string) (int32, error) {
+	n, err := strconv.ParseUint(which, 10, 16)
+	switch {
+	case err == nil && n <= uint64(san.MaxLUN):
+		return int32(n), nil
+	case err == nil || san.CheckName("volume", which) != nil:
+		return 0, usage("LUN %q: give a number from 0 to %d, or the name of a volume", which, san.MaxLUN)
+	}
+	resp, err := cl.GetTarget(ctx, connect.NewRequest(&v1.GetTargetRequest{Name: target}))
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range resp.Msg.GetTarget().GetLuns() { // which has a volume once
+		if l.GetVolume() == which {
+			return l.GetLun(), nil
+		}
+	}
+	return 0, san.Errorf(san.ErrNotFound, "target %s has no LUN of the volume %s; 'sango target show %s' lists what it has", target, which, target)
 }
 
 type targetDeleteOptions struct{ output output }

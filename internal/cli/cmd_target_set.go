@@ -11,28 +11,41 @@ import (
 
 type targetSetOptions struct {
 	replacement
-	output output
+	explicit bool
+	output   output
 }
 
 func (a *app) targetSetCommand() *cobra.Command {
 	o := &targetSetOptions{}
-	c := o.output.add(command("set IQN", "Change the CHAP accounts of an open target", `
+	var c *cobra.Command
+	c = o.output.add(command("set IQN", "Change a target", `
 Change the CHAP accounts of a target that is open to every initiator. Those
 given take the place of all that it had. They hold from the next login on:
 sessions that are open stay. Hosts with accounts of their own ('sango host set')
-use those everywhere.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return o.run(ctx, a, args[0]) }))
+use those everywhere.
+
+--explicit-alua lets hosts have a volume served by the gateway of their choice,
+where several serve together; --explicit-alua=false does not. They learn it when
+they log in: what changes it ends the sessions of the target, and hosts come back
+at once.`, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		return o.run(ctx, a, args[0], c.Flags().Changed("explicit-alua"))
+	}))
+	c.Flags().BoolVar(&o.explicit, "explicit-alua", false, explicitALUA)
 	o.add(c)
 	return c
 }
 
-func (o *targetSetOptions) run(ctx context.Context, a *app, name string) error {
+func (o *targetSetOptions) run(ctx context.Context, a *app, name string, explicit bool) error {
 	req := &v1.SetTargetRequest{Name: name}
 	var err error
 	if req.Accounts, err = o.replace(); err != nil {
 		return err
 	}
-	if req.Accounts == nil {
-		return usage("what is to change? give accounts or --no-chap")
+	if explicit {
+		req.ExplicitAlua = &o.explicit
+	}
+	if req.Accounts == nil && !explicit {
+		return usage("what is to change? give accounts, --no-chap or --explicit-alua")
 	}
 	cl, err := a.client()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,8 +18,8 @@ import (
 
 func (a *app) volumeCommand() *cobra.Command {
 	return noun("volume", "Manage volumes, their snapshots and clones",
-		a.volumeCreateCommand(), a.volumeListCommand(), a.volumeShowCommand(), a.volumeResizeCommand(), a.volumeDeleteCommand(),
-		a.volumeSnapshotCommand(), a.volumeCloneCommand(), a.volumeRollbackCommand(),
+		a.volumeCreateCommand(), a.volumeListCommand(), a.volumeShowCommand(), a.volumeResizeCommand(), a.volumeSetCommand(), a.volumeDeleteCommand(),
+		a.volumeSnapshotCommand(), a.volumeCloneCommand(), a.volumeRollbackCommand(), a.volumeMoveCommand(),
 		a.volumeImportCommand(), a.volumeExportCommand(), a.volumeCheckCommand())
 }
 
@@ -132,12 +133,33 @@ func (o *volumeListOptions) run(ctx context.Context, a *app) error {
 	}
 	views := each(resp.Msg.GetVolumes(), viewVolume)
 	return a.print(o.output, views, func(w io.Writer) {
+		head := []string{"NAME", "SIZE", "USED", "BLOCK", "DRIVER", "SNAPSHOTS", "MAPPED", "NOTES"}
+		together := slices.ContainsFunc(views, func(v volumeView) bool { return v.Ownership != nil })
+		if together {
+			head = slices.Insert(head, 3, "OWNER", "EPOCH")
+		}
 		rows := make([][]string, 0, len(views))
 		for _, v := range views {
-			rows = append(rows, []string{v.Name, size(v.Size), size(v.Used), strconv.Itoa(int(v.BlockSize)), v.Driver, strconv.Itoa(len(v.Snapshots)), dash(mappings(v)), dash(traits(v))})
+			snapshots := strconv.Itoa(len(v.Snapshots))
+			if v.Silent != "" {
+				snapshots = "?"
+			}
+			row := []string{v.Name, size(v.Size), known(v.Used), strconv.Itoa(int(v.BlockSize)), v.Driver, snapshots, dash(mappings(v)), dash(traits(v))}
+			if together {
+				row = slices.Insert(row, 3, owned(v.Ownership), strconv.FormatUint(v.Epoch, 10))
+			}
+			rows = append(rows, row)
 		}
-		table(w, []string{"NAME", "SIZE", "USED", "BLOCK", "DRIVER", "SNAPSHOTS", "MAPPED", "NOTES"}, rows)
+		table(w, head, rows)
 	})
+}
+
+// known is a size that may not be known.
+func known(n *int64) string {
+	if n == nil {
+		return "?"
+	}
+	return size(*n)
 }
 
 func mappings(v volumeView) string {
@@ -162,6 +184,9 @@ func traits(v volumeView) string {
 	if v.Problem != "" {
 		s = append(s, "FAILED")
 	}
+	if v.Silent != "" {
+		s = append(s, "SILENT")
+	}
 	return strings.Join(s, ",")
 }
 
@@ -185,9 +210,13 @@ func (o *volumeShowOptions) run(ctx context.Context, a *app, name string) error 
 	}
 	v := viewVolume(resp.Msg.GetVolume())
 	return a.print(o.output, v, func(w io.Writer) {
-		fields(w, "name", v.Name, "id", v.ID, "naa", v.NAA, "driver", v.Driver, "size", size(v.Size), "used", size(v.Used), "shared", size(v.Shared),
+		fields(w, "name", v.Name, "id", v.ID, "naa", v.NAA, "driver", v.Driver, "size", size(v.Size), "used", known(v.Used), "shared", known(v.Shared),
 			"block size", strconv.Itoa(int(v.BlockSize)), "physical block", strconv.Itoa(int(v.PhysicalBlock)), "read-only", yes(v.ReadOnly),
-			"removable", yes(v.Removable), "adopted", v.Adopted, "created", when(v.Created), "problem", v.Problem)
+			"removable", yes(v.Removable), "adopted", v.Adopted, "created", when(v.Created), "problem", v.Problem,
+			"prefers", strings.Join(v.Prefer, ","), "fencing", v.Fencing)
+		if o := v.Ownership; o != nil {
+			fields(w, "owner", owned(o), "epoch", strconv.FormatUint(o.Epoch, 10), "since", when(o.Since), "because", because(*o), "trouble", trouble(*o), "silent", v.Silent)
+		}
 		for _, m := range v.Mappings {
 			fields(w, "mapped", "LUN "+strconv.Itoa(int(m.LUN))+" of "+m.Target)
 		}

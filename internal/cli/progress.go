@@ -74,6 +74,19 @@ func (a *app) steps(o output, what string) *progress {
 	return p
 }
 
+// left tells that of most there are some to be done still.
+func (p *progress) left(left, most int) {
+	switch {
+	case p.lines == nil:
+		p.step(most-left, most)
+	case left > 0:
+		if tenth := int64((most-left)*10/most) + 1; tenth > p.told { // the first time too
+			p.told = tenth
+			fmt.Fprintf(p.lines, "%s: %d still\n", p.what, left)
+		}
+	}
+}
+
 // step tells that done of total are done.
 func (p *progress) step(done, total int) {
 	switch {

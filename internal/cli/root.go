@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"sango/internal/api"
+	"sango/internal/gateway"
 	"sango/internal/san"
 )
 
@@ -213,7 +214,9 @@ func (a *app) client() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(dir), nil
+	cl := api.NewClient(dir)
+	cl.Absent = func() error { return gateway.Unanswered(dir) }
+	return cl, nil
 }
 
 // say prints a line for people, unless the output is for programs.

@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"appears": appears, "status": exitIs, "getjson": getJSON, "golden": golden, "samebytes": sameBytes, "random": random, "terminate": terminate,
-			"freeports": freePorts, "expand": expand,
+			"freeports": freePorts, "expand": expand, "until": until,
 		},
 	})
 }
@@ -63,6 +63,26 @@ func appears(ts *testscript.TestScript, _ bool, args []string) {
 		case <-tick.C:
 		case <-deadline:
 			ts.Fatalf("%s does not appear", args[0])
+		}
+	}
+}
+
+// until REGEXP ARGS...: run sango with the arguments until its output matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(2 * time.Minute)
+	for {
+		err := ts.Exec("sango", args[1:]...)
+		if err == nil && re.MatchString(ts.ReadFile("stdout")) != neg {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("the output of sango %s never is as %s wants it", strings.Join(args[1:], " "), args[0])
 		}
 	}
 }
@@ -126,6 +146,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`"3[0-9a-f]{15}"`), `"NAA"`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z`), "TIME"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
+	{regexp.MustCompile(`"owner": "demo-\d"`), `"owner": "GATEWAY"`},
 	{regexp.MustCompile(`"(pid|store_free|store_size|used)": \d+`), `"$1": N`},
 }
 
