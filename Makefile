@@ -41,6 +41,8 @@ check: vet lint unit ## what to run before a commit: vet, lint, unit tests
 vet:
 	$(GO) vet $(PKG)
 	$(GO) vet -tags invariants $(PKG)
+	$(GO) vet -tags defects $(PKG)
+	$(GO) vet -tags nextversion $(PKG)
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## linters, the import table and formatting
@@ -76,8 +78,8 @@ microbench: ## Go benchmarks, COUNT (6) runs each, into .cache/bench; compared w
 	@test/microbench $(COUNT)
 
 .PHONY: conformance
-conformance: build ## all 230 tests of iscsi-test-cu on every kind of LUN (TEST=Family.Test for one, with its output)
-	$(GO) run ./test/conformance -sango bin/sango $(if $(TEST),-v $(TEST))
+conformance: build ## all 230 tests of iscsi-test-cu on every kind of LUN (TEST=Family.Test for one, with its output; FAR=1 through a gateway that relays)
+	$(GO) run ./test/conformance -sango bin/sango $(if $(FAR),-far) $(if $(TEST),-v $(TEST))
 
 .PHONY: clients
 clients: build ## qemu-img, qemu-io and the libiscsi tools against a running target
@@ -91,13 +93,39 @@ nbd: ## nbdinfo, nbdcopy, qemu-img, qemu-io, fio and nbd-client against the NBD 
 tgt: ## our initiator against tgtd, a target that is not ours (as root)
 	$(GO) run ./test/tgt
 
+.PHONY: scale
+scale: ## a cluster of 100 gateways and 10,000 volumes that loses 10 of them, in simulated time
+	$(GO) test -v -count 1 -timeout 20m -run '^TestScale$$' ./internal/cluster -gateways 100 -volumes 10000
+
 .PHONY: spin
 spin: ## the Promela models of ownership and of fences, checked by spin
 	$(GO) run ./test/spin
 
 .PHONY: etcd
-etcd: build ## a gateway whose metadata is in three etcd servers of their own, the leader killed
+etcd: build ## three gateways whose metadata is in three etcd servers of their own, the leader killed
 	$(GO) run ./test/etcd -sango bin/sango
+
+.PHONY: chaos
+chaos: build ## hosts at work while gateways are killed and stopped, networks cut, disks stuck and full (as root; SEED, MINUTES=3, ARGS)
+	@test/deps
+	$(GO) run $(if $(findstring -defects,$(ARGS)),-tags defects) ./test/chaos -sango bin/sango $(if $(SEED),-seed $(SEED)) $(if $(MINUTES),-minutes $(MINUTES)) $(ARGS)
+
+.PHONY: failover
+failover: build ## how long a host's writes stand still when gateways go, RUNS (20) of each case, into TABLE (docs/bench/FAILOVER.md) (as root)
+	@test/deps
+	$(GO) run ./test/chaos -sango bin/sango -failover $(if $(RUNS),-runs $(RUNS)) -table $(or $(TABLE),docs/bench/FAILOVER.md) $(ARGS)
+
+.PHONY: pingpong
+pingpong: build ## two hosts that insist on different gateways for one volume: it does not move, and the detour is fast enough
+	$(GO) run ./test/pingpong -sango bin/sango $(if $(SHORT),-rounds 3 -least 0.25)
+
+.PHONY: upgrade
+upgrade: build ## three gateways are upgraded one after the other, and set back, under a load that is verified
+	$(GO) run ./test/upgrade -sango bin/sango
+
+.PHONY: drill
+drill: build ## the story of a fail-over, in a quarter of a minute
+	bin/sango demo --drill
 
 .PHONY: crash
 crash: build ## kill -9 under verified load, ROUNDS (50) times

@@ -35,6 +35,7 @@ type options struct {
 	workers  int
 	timeout  time.Duration
 	verbose  bool
+	far      bool
 	urls     fixed
 	cache    string
 	patterns []string
@@ -46,6 +47,7 @@ func main() {
 	flag.StringVar(&o.sango, "sango", "bin/sango", "the sango `program`")
 	flag.IntVar(&o.workers, "workers", 2, "how many tests run at the same time for each block size")
 	flag.DurationVar(&o.timeout, "timeout", 6*time.Minute, "for one test (one of them sleeps for minutes)")
+	flag.BoolVar(&o.far, "far", false, "through a gateway that relays to the owner of the volumes")
 	flag.BoolVar(&o.verbose, "v", false, "print what the tests write")
 	flag.StringVar(&o.cache, "cache", ".cache/conformance", "`directory` for the output of each test")
 	flag.Func("url", "`KIND=URL` of another target instead of sango demo; kinds: "+fmt.Sprint(kinds), o.addURL)
@@ -149,7 +151,7 @@ func runAll(ctx context.Context, o options, t *tester, tests []test, tmp string)
 		}
 		close(queue)
 		for i := range o.workers {
-			var p place = &demos{binary: o.sango, block: block, dir: filepath.Join(tmp, fmt.Sprintf("%d-%d", block, i))}
+			var p place = &demos{binary: o.sango, block: block, far: o.far, dir: filepath.Join(tmp, fmt.Sprintf("%d-%d", block, i))}
 			if len(o.urls) > 0 {
 				p = o.urls
 			}

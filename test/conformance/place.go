@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"sango/test/harness"
 )
@@ -58,6 +59,7 @@ type demos struct {
 	binary string
 	dir    string
 	block  int
+	far    bool // through a gateway that does not own the volumes, and relays to the one that does
 
 	n      int // how many directories were used
 	plain  *harness.Demo
@@ -86,7 +88,7 @@ func (p *demos) urls(ctx context.Context, k kind) ([]string, error) {
 			}
 			p.secret = d
 		}
-		return []string{p.secret.URL(0, 0)}, nil
+		return []string{p.url(p.secret, 0)}, nil
 	}
 	if p.plain == nil {
 		// 1000 MiB is below the 2^21 blocks that READ(6) addresses, and takes more than the 4 s that the suite waits
@@ -104,16 +106,24 @@ func (p *demos) urls(ctx context.Context, k kind) ([]string, error) {
 	}
 	switch k {
 	case aligned:
-		return []string{p.plain.URL(0, lunAligned)}, nil
+		return []string{p.url(p.plain, lunAligned)}, nil
 	case readOnly:
-		return []string{p.plain.URL(0, lunReadOnly)}, nil
+		return []string{p.url(p.plain, lunReadOnly)}, nil
 	case removable:
-		return []string{p.plain.URL(0, lunRemovable)}, nil
+		return []string{p.url(p.plain, lunRemovable)}, nil
 	case twoPaths:
 		return []string{p.plain.URL(0, lunThin), p.plain.URL(1, lunThin)}, nil
 	default:
-		return []string{p.plain.URL(0, lunThin)}, nil
+		return []string{p.url(p.plain, lunThin)}, nil
 	}
+}
+
+// url returns that of a logical unit: each portal is a gateway, and the first one owns all volumes.
+func (p *demos) url(d *harness.Demo, lun int) string {
+	if p.far {
+		return d.URL(1, lun)
+	}
+	return d.URL(0, lun)
 }
 
 func (p *demos) volume(name, size string, physical int, more string) string {
@@ -126,8 +136,23 @@ func (p *demos) start(ctx context.Context, o harness.DemoOptions) (*harness.Demo
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	return harness.StartDemo(ctx, o)
+	d, err := harness.StartDemo(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range d.Ready.LUNs {
+		for _, args := range [][]string{{"set", l.Volume, "--prefer", owner}, {"move", l.Volume, owner}} {
+			if _, err := harness.Run(ctx, time.Minute, p.binary, append([]string{"volume", "--dir", d.Dir()}, args...)...); err != nil {
+				d.Kill()
+				return nil, err
+			}
+		}
+	}
+	return d, nil
 }
+
+// owner is the gateway that owns all volumes: they stay there, because a move raises a unit attention, which fails a test.
+const owner = "demo-1"
 
 func (p *demos) dirty() error {
 	p.spoilt = true

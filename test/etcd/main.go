@@ -1,9 +1,10 @@
-// Command etcd runs a gateway whose metadata is in a cluster of three etcd servers as others run them: processes of
-// etcd's own program, built from the version that Sango embeds, with TLS and users. Their leader is killed again and
-// again while the gateway works.
+// Command etcd runs three gateways whose metadata is in a cluster of three etcd servers as others run them: processes
+// of etcd's own program, built from the version that Sango embeds, with TLS and users. Their leader is killed again and
+// again while the gateways serve a host.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -20,6 +21,11 @@ import (
 )
 
 const password = "a password of etcd"
+
+// gateways is how many of them serve together.
+const gateways = 3
+
+const iqn = "iqn.2026-11.io.sango:etcd"
 
 func main() {
 	sango := flag.String("sango", "bin/sango", "the sango `program`")
@@ -53,8 +59,9 @@ func run(ctx context.Context, sango string, rounds int) (err error) {
 	}{
 		{"an etcd with its own limits is refused", t.tooSmall},
 		{"a wrong password is refused", t.wrongPassword},
-		{"a gateway serves", t.serve},
-		{"a second one is refused", t.second},
+		{"three gateways serve together", t.together},
+		{"one with other volumes is refused", t.foreign},
+		{"etcd's servers are seen", t.members},
 		{fmt.Sprintf("the leader is killed %d times", rounds), func(ctx context.Context) error { return t.killLeaders(ctx, rounds) }},
 		{"a backup is taken and put back", t.backup},
 		{"without a majority changes fail, and nothing is lost", t.noMajority},
@@ -67,25 +74,28 @@ func run(ctx context.Context, sango string, rounds int) (err error) {
 	return nil
 }
 
-// test is a gateway on etcd.
+// test is gateways on etcd.
 type test struct {
 	e          *etcds
 	sango, dir string
-	gateway    *exec.Cmd
+	portals    []string // of the gateways, ip:port
+	gateways   []*exec.Cmd
 	made       int // volumes
 }
 
+func name(i int) string { return fmt.Sprintf("gw%d", i+1) }
+
 // config writes the configuration of a gateway.
-func (t *test) config(name, password string) (string, error) {
+func (t *test) config(name, portal, volumes, password string) (string, error) {
 	secret, path := filepath.Join(t.dir, name+".password"), filepath.Join(t.dir, name+".yaml")
-	text := fmt.Sprintf("name: %s\ndir: %s\nlog: error\nportals: [{name: a, listen: \"127.0.0.1:0\"}]\netcd: {endpoints: [%q, %q, %q], ca: %s, user: sango, password_file: %s}\n",
-		name, filepath.Join(t.dir, name), t.e.client[0], t.e.client[1], t.e.client[2], t.e.path("cert.pem"), secret)
+	text := fmt.Sprintf("name: %s\ndir: %s\nlog: error\nvolumes: %s\nportals: [{name: a, listen: %q}]\netcd: {endpoints: [%q, %q, %q], ca: %s, user: sango, password_file: %s}\n",
+		name, filepath.Join(t.dir, name), filepath.Join(t.dir, volumes), portal, t.e.client[0], t.e.client[1], t.e.client[2], t.e.path("cert.pem"), secret)
 	return path, errors.Join(os.WriteFile(secret, []byte(password+"\n"), 0o600), os.WriteFile(path, []byte(text), 0o600))
 }
 
 // refused runs a gateway that must not start, and wants the exit status and words of its error.
-func (t *test) refused(ctx context.Context, name, password string, status int, words string) error {
-	path, err := t.config(name, password)
+func (t *test) refused(ctx context.Context, name, volumes, password string, status int, words string) error {
+	path, err := t.config(name, "127.0.0.1:0", volumes, password)
 	if err != nil {
 		return err
 	}
@@ -106,7 +116,7 @@ func (t *test) tooSmall(ctx context.Context) error {
 	if _, err := t.e.leader(ctx); err != nil {
 		return err
 	}
-	path, err := t.config("small", password)
+	path, err := t.config("small", "127.0.0.1:0", "small", password)
 	if err != nil {
 		return err
 	}
@@ -136,46 +146,96 @@ func (t *test) tooSmall(ctx context.Context) error {
 }
 
 func (t *test) wrongPassword(ctx context.Context) error {
-	return t.refused(ctx, "gw1", "wrong", 4, "check user, password")
+	return t.refused(ctx, name(0), "volumes", "wrong", 4, "check user, password")
 }
 
+// serve starts the gateways, and waits until all of them take part.
 func (t *test) serve(ctx context.Context) error {
-	path, err := t.config("gw1", password)
-	if err != nil {
-		return err
+	for i := range gateways {
+		if len(t.portals) == i {
+			t.portals = append(t.portals, freeAddr())
+		}
+		path, err := t.config(name(i), t.portals[i], "volumes", password)
+		if err != nil {
+			return err
+		}
+		g := exec.Command(t.sango, "gateway", "run", "--config", path)
+		g.Stderr = os.Stderr
+		if err := g.Start(); err != nil {
+			return err
+		}
+		t.gateways = append(t.gateways, g)
 	}
-	t.gateway = exec.Command(t.sango, "gateway", "run", "--config", path)
-	t.gateway.Stderr = os.Stderr
-	if err := t.gateway.Start(); err != nil {
-		return err
-	}
-	return await(ctx, "the gateway does not serve", func() error {
-		_, err := os.Stat(filepath.Join(t.dir, "gw1", "api.sock"))
+	return harness.Await(ctx, time.Minute, "the gateways do not serve together", func() error {
+		out, err := t.command(ctx, "gateway", "list")
+		if err == nil && strings.Count(out, " serving ") != gateways {
+			err = fmt.Errorf("they are\n%s", out)
+		}
 		return err
 	})
 }
 
-// stop ends the gateway, if it runs.
-func (t *test) stop() {
-	if t.gateway != nil {
-		_ = t.gateway.Process.Signal(syscall.SIGTERM)
-		_ = t.gateway.Wait()
-		t.gateway = nil
+func (t *test) together(ctx context.Context) error {
+	if err := t.serve(ctx); err != nil {
+		return err
 	}
+	for _, args := range [][]string{
+		{"volume", "create", "db", "--size", "16M"}, {"target", "create", iqn, "--open"}, {"target", "map", iqn, "db"},
+	} {
+		if _, err := t.command(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (t *test) second(ctx context.Context) error {
-	return t.refused(ctx, "gw2", password, 4, "served by gateway gw1")
+// stop ends the gateways that run.
+func (t *test) stop() {
+	for _, g := range t.gateways {
+		_ = g.Process.Signal(syscall.SIGTERM)
+	}
+	for _, g := range t.gateways {
+		_ = g.Wait()
+	}
+	t.gateways = nil
 }
 
-// command runs a command on the gateway.
+func (t *test) foreign(ctx context.Context) error {
+	if err := t.refused(ctx, "gw9", "others", password, 4, "share the directory of volumes with the identity"); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(t.dir, "others")); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("it has made a directory of volumes: %w", err)
+	}
+	out, err := t.command(ctx, "gateway", "list")
+	if err == nil && strings.Contains(out, "gw9") {
+		err = fmt.Errorf("it is registered:\n%s", out)
+	}
+	return err
+}
+
+// members wants all servers of etcd to be seen, though they reach each other where
+// a gateway does not look.
+func (t *test) members(ctx context.Context) error {
+	out, err := t.command(ctx, "cluster", "members")
+	if err == nil && (strings.Count(out, " follower ") != 2 || strings.Count(out, " leader ") != 1) {
+		err = fmt.Errorf("they are\n%s", out)
+	}
+	return err
+}
+
+// command runs a command on a gateway.
 func (t *test) command(ctx context.Context, args ...string) (string, error) {
-	return harness.Run(ctx, time.Minute, t.sango, append(args, "--dir", filepath.Join(t.dir, "gw1"))...)
+	return t.commandAt(ctx, 0, args...)
+}
+
+func (t *test) commandAt(ctx context.Context, i int, args ...string) (string, error) {
+	return harness.Run(ctx, time.Minute, t.sango, append(args, "--dir", filepath.Join(t.dir, name(i)))...)
 }
 
 // create makes the next volume.
 func (t *test) create(ctx context.Context) error {
-	_, err := t.command(ctx, "volume", "create", fmt.Sprintf("v%d", t.made), "--size", "1M")
+	_, err := t.commandAt(ctx, t.made%gateways, "volume", "create", fmt.Sprintf("v%d", t.made), "--size", "1M")
 	if err == nil {
 		t.made++
 	}
@@ -197,6 +257,36 @@ func (t *test) all(ctx context.Context) error {
 }
 
 func (t *test) killLeaders(ctx context.Context, rounds int) error {
+	end, err := t.load()
+	if err != nil {
+		return err
+	}
+	return errors.Join(t.killUnderLoad(ctx, rounds), end())
+}
+
+// load has a host write through all gateways and read again what it wrote, until
+// end is called, which tells whether anything was wrong.
+func (t *test) load() (end func() error, err error) {
+	var urls []string
+	for _, p := range t.portals {
+		urls = append(urls, "iscsi://"+p+"/"+iqn+"/0")
+	}
+	var said bytes.Buffer
+	host := exec.Command(t.sango, "bench", strings.Join(urls, ","), "--destroy", "--rw", "randrw", "--verify", "--size", "8M", "--depth", "8", "--rate", "200", "--time", "1h", "-o", "json")
+	host.Stdout, host.Stderr = &said, &said
+	if err := host.Start(); err != nil {
+		return nil, err
+	}
+	return func() error {
+		_ = host.Process.Signal(syscall.SIGINT)
+		if err := host.Wait(); err != nil {
+			return fmt.Errorf("the host: %w: %s", err, &said)
+		}
+		return nil
+	}, nil
+}
+
+func (t *test) killUnderLoad(ctx context.Context, rounds int) error {
 	for range rounds {
 		if err := t.create(ctx); err != nil {
 			return err
@@ -217,7 +307,7 @@ func (t *test) killLeaders(ctx context.Context, rounds int) error {
 		if err := t.e.start(lead, roomy...); err != nil {
 			return err
 		}
-		if err := await(ctx, "the member that was killed does not come back", func() error { return t.e.authenticate(ctx, lead) }); err != nil {
+		if err := harness.Await(ctx, time.Minute, "the member that was killed does not come back", func() error { return t.e.authenticate(ctx, lead) }); err != nil {
 			return err
 		}
 	}
@@ -252,5 +342,5 @@ func (t *test) noMajority(ctx context.Context) error {
 			return err
 		}
 	}
-	return await(ctx, "it does not go on", func() error { return t.all(ctx) })
+	return harness.Await(ctx, time.Minute, "it does not go on", func() error { return t.all(ctx) })
 }

@@ -23,6 +23,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"sango/test/harness"
 )
 
 // etcds are three etcd servers as processes, with TLS for clients and users.
@@ -160,28 +162,9 @@ func (e *etcds) call(ctx context.Context, i int, path string, in, out any) error
 	return json.Unmarshal(b, out)
 }
 
-// await calls f until it works.
-func await(ctx context.Context, what string, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := f()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, err)
-		}
-	}
-}
-
 // leader returns which of them leads.
 func (e *etcds) leader(ctx context.Context) (lead int, err error) {
-	err = await(ctx, "no leader", func() error {
+	err = harness.Await(ctx, time.Minute, "no leader", func() error {
 		for i := range e.procs {
 			var st struct {
 				Header struct {

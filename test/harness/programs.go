@@ -39,6 +39,8 @@ var packageOf = map[string]string{
 	"tshark":             "tshark",
 	"spin":               "spin",
 	"apt-get":            "apt",
+	"ip":                 "iproute2",
+	"mount":              "mount",
 	"dpkg-deb":           "dpkg",
 }
 
@@ -83,4 +85,26 @@ func Run(ctx context.Context, timeout time.Duration, program string, args ...str
 // Interruptible is a context that ends when the user interrupts the program, so that what it started is stopped.
 func Interruptible() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
+
+// awaitEvery is the time between two tries of Await.
+const awaitEvery = 50 * time.Millisecond
+
+// Await calls f until it succeeds, or ctx or the limit is over: then it says what was awaited, and how f failed last.
+func Await(ctx context.Context, limit time.Duration, what string, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(awaitEvery)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
 }

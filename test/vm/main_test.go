@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"sango/test/harness"
 )
 
 func TestOnlyAPanicIsTriedAgain(t *testing.T) {
@@ -33,5 +37,14 @@ func TestOnlyAPanicIsTriedAgain(t *testing.T) {
 		if got := onlyPanicked(c.err); got != c.want {
 			t.Errorf("%v: %v, want %v", c.err, got, c.want)
 		}
+	}
+}
+
+func TestEachLineSaysWhoseItIs(t *testing.T) {
+	var out strings.Builder
+	rep := &harness.Report{W: lineWriter{&out, "2 "}}
+	rep.Add("one", time.Second, errors.New("first\nsecond"))
+	if want := "2 FAIL one (1.0 s)\n2      first\n2      second\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
 	}
 }

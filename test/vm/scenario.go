@@ -15,18 +15,22 @@ import (
 type scenario struct {
 	name    string
 	prepare func(ctx context.Context, o options, share string) (*outside, error)
+	long    bool // it is not of the short form, unless it is asked for
 }
 
 var scenarios = []scenario{
-	{"iscsi", prepareTarget},
-	{"ublk", prepareProbe},
-	{"attach-ublk", preparePortals},
-	{"attach-nbd", prepareManyCPUs},
-	{"boot-nbd", prepareBootSocket},
-	{"boot-iscsi", prepareBootISCSI},
+	{name: "iscsi", prepare: prepareTarget},
+	{name: "ublk", prepare: prepareProbe},
+	{name: "attach-ublk", prepare: preparePortals},
+	{name: "attach-nbd", prepare: prepareManyCPUs},
+	{name: "boot-nbd", prepare: prepareBootSocket},
+	{name: "boot-iscsi", prepare: prepareBootISCSI},
+	{name: "cluster", prepare: prepareCluster},
+	{name: "failover", prepare: prepareCluster, long: true},
+	{name: "fence", prepare: prepareFence},
 }
 
-// outside is what there is of a scenario outside of the guest.
+// outside is what there is of a scenario outside of a guest.
 type outside struct {
 	env    []string // what the guest has to know
 	kernel string   // more of the kernel's command line
@@ -36,6 +40,10 @@ type outside struct {
 	// check looks at what is left when the guest has ended well; may be nil.
 	check func(ctx context.Context, rep *harness.Report)
 	close func() error // may be nil
+	// started is told of the guest's QEMU; may be nil.
+	started func(qemu *os.Process)
+	// twin is that of a second guest, which runs the same at the same time; nil: there is none. Its close is not called.
+	twin *outside
 }
 
 // prepareTarget serves volumes to the initiator of the guest's kernel.
