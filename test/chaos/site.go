@@ -52,8 +52,8 @@ type server struct {
 
 	mu     sync.Mutex // guards what follows; held while it starts and ends
 	proc   *world.Process
-	fences int  // times that another gateway killed it
-	over   bool // nobody starts it again
+	served *world.Process // the last one that was seen to serve
+	over   bool           // nobody starts it again
 }
 
 // start starts the server and waits until it serves.
@@ -80,20 +80,42 @@ func (s *server) launchLocked() error {
 	return err
 }
 
-// revive starts the server again when another gateway has killed p, as a
-// supervisor would.
+// revive starts the server again when another gateway has killed p, or the
+// metadata did not answer while it started, as a supervisor would.
 func (s *server) revive(p *world.Process) {
 	<-p.Done()
 	time.AfterFunc(reviveTime, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.proc == p && p.Fenced() && !s.over {
-			s.fences++
-			if err := s.launchLocked(); err != nil {
-				fmt.Fprintf(s.log, "it can't be started again: %v\n", err)
-			}
+		if s.launchAfter(p) {
+			_ = s.await(context.Background()) // health tells of one that does not serve
 		}
 	})
+}
+
+// launchAfter starts the server where p was the last of its processes, and is to
+// be followed by another one.
+func (s *server) launchAfter(p *world.Process) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc != p || s.over || !s.revivableLocked(p) {
+		return false
+	}
+	err := s.launchLocked()
+	if err != nil {
+		fmt.Fprintf(s.log, "it can't be started again: %v\n", err)
+	}
+	return err == nil
+}
+
+// revivable reports whether p has ended in a way after which it is started
+// again.
+func (s *server) revivable(p *world.Process) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revivableLocked(p)
+}
+
+func (s *server) revivableLocked(p *world.Process) bool {
+	return p.Fenced() || s.served != p && p.GaveUp()
 }
 
 // reviveTime is after what time a supervisor starts a gateway again.
@@ -103,13 +125,20 @@ func (s *server) await(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	return harness.Await(ctx, 2*time.Minute, s.name+" does not serve", func() error {
-		if p := s.process(); !p.Fenced() {
+		p := s.process()
+		if !s.revivable(p) {
 			if err := p.Ended(); err != nil {
 				cancel()
 				return err
 			}
 		}
-		return s.wait(ctx)
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.served = p
+		return nil
 	})
 }
 
@@ -335,7 +364,7 @@ func (s *site) command(ctx context.Context, i int, args ...string) (string, erro
 func (s *site) health() error {
 	var errs []error
 	for _, x := range append(append([]*server{}, s.gateways...), s.etcds...) {
-		if p := x.process(); p != nil && !p.Fenced() {
+		if p := x.process(); p != nil && !x.revivable(p) {
 			errs = append(errs, p.Ended())
 		}
 		b, err := os.ReadFile(x.log.Name())

@@ -53,14 +53,14 @@ const Limit = 2 * time.Minute
 // Volumes in reserved are those with reservations.
 func Check(h *History, reserved func(volume string) bool) Report {
 	blocks := map[Block][]porcupine.Operation{}
-	machines := map[string][]porcupine.Operation{}
+	machines := map[string][]*Op{}
 	var r Report
 	for _, o := range h.Ops {
 		if o.Outcome == Unknown {
 			r.Unknown++
 		}
 		if reserved(o.Volume) {
-			machines[o.Volume] = append(machines[o.Volume], o.steps()...)
+			machines[o.Volume] = append(machines[o.Volume], o)
 			continue
 		}
 		for i := range o.Vals {
@@ -106,7 +106,7 @@ func Check(h *History, reserved func(volume string) bool) Report {
 		check(b.String(), b.LBA, blockModel, blocks[b])
 	}
 	for _, v := range slices.Sorted(maps.Keys(machines)) {
-		check("the reservations of volume "+v, -1, resModel, machines[v])
+		check("the reservations of volume "+v, -1, resModel, machine(machines[v]))
 	}
 	wg.Wait()
 	slices.SortFunc(r.Findings, func(a, b Finding) int {

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/anishathalye/porcupine"
@@ -39,6 +40,9 @@ const (
 	effect             // it read or wrote
 )
 
+// end is an op that nobody sent: it comes when all is over.
+const end Kind = "end"
+
 // resState is a volume with reservations while its history is put in order.
 type resState struct {
 	keys   [MaxNexus + 1]uint64
@@ -51,6 +55,7 @@ type resState struct {
 	until, limit [MaxNexus + 1]int64
 	marks        // of the reservations
 	cells        [Cells]blockState
+	ended        bool // all that was answered has its place
 }
 
 func (s *resState) allRegistrants() bool { return s.kind == 7 || s.kind == 8 }
@@ -87,7 +92,37 @@ var resModel = porcupine.Model{
 	DescribeOperation: func(input, _ any) string { return input.(step).op.String() },
 }
 
+// step does a part of an op, and reports whether it can have been answered so.
+// What was not answered has an effect, or comes after the end, which is a place
+// that every order has for it: where it may come with no effect as well, that
+// many more orders would have to be looked at.
 func (s *resState) step(in step) bool {
+	if in.op.Kind == end {
+		s.ended = true
+		return true
+	}
+	if in.op.Outcome != Unknown {
+		return s.do(in)
+	}
+	if s.ended {
+		return true
+	}
+	before := s.plain()
+	return s.do(in) && s.plain() != before
+}
+
+// plain returns s without what only limits others: an op that does no more has
+// no effect.
+func (s *resState) plain() resState {
+	p := *s
+	p.marks = marks{}
+	for i := range p.cells {
+		p.cells[i].marks = marks{}
+	}
+	return p
+}
+
+func (s *resState) do(in step) bool {
 	o := in.op
 	switch o.Kind {
 	case Lost:
@@ -278,4 +313,52 @@ func (o *Op) steps() []porcupine.Operation {
 		ops = append(ops, porcupine.Operation{Input: step{o, p}, Call: o.Call, Return: o.returned()})
 	}
 	return ops
+}
+
+// machine returns what porcupine puts in order of the ops of a volume with
+// reservations.
+func machine(ops []*Op) []porcupine.Operation {
+	last := &Op{Kind: end, Outcome: Good}
+	var all []porcupine.Operation
+	for _, o := range needed(ops) {
+		all = append(all, o.steps()...)
+		last.Call = max(last.Call, o.Call+1)
+		if r := o.returned(); r != Never {
+			last.Call = max(last.Call, r+1)
+		}
+	}
+	last.Return = last.Call
+	return append(all, last.steps()...)
+}
+
+// needed returns ops without the ends of a nexus that say no more than others
+// do. A host that tries to log in again and again tells of each time that what it
+// had is gone, from the same moment on: the first to be told holds for all of
+// them. The others matter where there was a RESERVE(6) between them, one for each.
+func needed(ops []*Op) []*Op {
+	type loss struct {
+		nexus int
+		call  int64
+	}
+	losses := map[loss][]*Op{}
+	for _, o := range ops {
+		if o.Kind == Lost && o.Outcome == Good {
+			l := loss{o.Nexus, o.Call}
+			losses[l] = append(losses[l], o)
+		}
+	}
+	spare := map[*Op]bool{}
+	for l, same := range losses {
+		slices.SortFunc(same, func(a, b *Op) int { return cmp.Compare(a.Return, b.Return) })
+		between := 0
+		for _, o := range ops {
+			if o.Nexus == l.nexus && o.Kind == Reserve && o.returned() >= l.call && o.Call <= same[len(same)-1].Return && (o.Outcome == Good || o.Outcome == Unknown) {
+				between++
+			}
+		}
+		for i := 1; i < len(same)-between; i++ {
+			spare[same[i]] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(ops), func(o *Op) bool { return spare[o] })
 }

@@ -160,3 +160,47 @@ func TestReservations(t *testing.T) {
 		})
 	}
 }
+
+// A host that logs in again and again has as many ends of its nexus, from the
+// same moment on, and each nexus may have ended at last. That must not keep a
+// history from being put in order.
+func TestManyLosses(t *testing.T) {
+	history := func(nexuses int, found Value) *History {
+		var ops []*Op
+		add := func(nexus int, k Kind, call, ret int64, out Outcome) *Op {
+			o := &Op{ID: int64(len(ops) + 1), Host: "h", Nexus: nexus, Kind: k, Volume: "r", Call: call * second, Return: ret * second, Outcome: out}
+			if out == Unknown {
+				o.Return, o.Bound = Never, Never
+			}
+			ops = append(ops, o)
+			return o
+		}
+		add(1, Reserve, 1, 2, Good)
+		for n := 1; n <= nexuses; n++ {
+			add(n, Reserve, 3, 0, Unknown)
+			add(n, Release, 3, 0, Unknown)
+			for i := range int64(8) {
+				add(n, Lost, 3, 10+i, Good)
+			}
+			add(n, Lost, 3, 0, Unknown)
+		}
+		w := add(1, Write, 20, 21, Good)
+		w.Vals = []Value{ValueOf(w.ID, 0)}
+		add(1, Reserve, 40, 41, Good)
+		add(2, Read, 42, 43, Conflict)
+		r := add(1, Read, 44, 45, Good)
+		r.Vals = []Value{found}
+		if found == 0 {
+			r.Vals = w.Vals
+		}
+		add(1, Release, 46, 47, Good)
+		return &History{Ops: ops}
+	}
+	reserved := func(string) bool { return true }
+	if r := Check(history(9, 0), reserved); len(r.Findings) != 0 {
+		t.Error(r.Findings[0].Story)
+	}
+	if r := Check(history(2, ValueOf(999, 0)), reserved); len(r.Findings) != 1 || r.Findings[0].Verdict != Violated {
+		t.Errorf("a value that was never written: %v", r.Findings)
+	}
+}

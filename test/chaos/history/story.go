@@ -18,7 +18,7 @@ const most = 25
 func (f *Finding) tell(ops []porcupine.Operation, info porcupine.LinearizationInfo) {
 	seen := map[*Op]bool{}
 	for _, p := range ops {
-		if o := opOf(p); !seen[o] {
+		if o := opOf(p); !seen[o] && o.Kind != end {
 			seen[o] = true
 			f.ops = append(f.ops, o)
 		}

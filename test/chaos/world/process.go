@@ -74,6 +74,17 @@ func (p *Process) Fenced() bool {
 	return !p.allowed.Load() && p.killed()
 }
 
+// GaveUp reports whether the process has ended by itself with the exit status
+// of a program of ours that something it needs does not answer.
+func (p *Process) GaveUp() bool {
+	select {
+	case <-p.done:
+	default:
+		return false
+	}
+	return !p.allowed.Load() && p.cmd.ProcessState.ExitCode() == 5
+}
+
 // killed reports whether the process, which has ended, did so by SIGKILL.
 func (p *Process) killed() bool {
 	w, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
