@@ -15,6 +15,7 @@ import (
 	"sango/internal/iscsi/iscsitest"
 	"sango/internal/pause"
 	"sango/internal/san"
+	"sango/internal/scsi"
 	"sango/internal/target"
 )
 
@@ -84,7 +85,7 @@ func startOn(t *testing.T, dir string, d *badDisk, portals int) *Node {
 }
 
 // synchronize sends SYNCHRONIZE CACHE until it does not end with a unit attention
-// or because the volume moves, and returns whether the host was told of a loss.
+// or because the volume moves or has just done so, and returns whether the host was told of a loss.
 func synchronize(t *testing.T, c *iscsitest.Conn) (lost bool) {
 	t.Helper()
 	for {
@@ -94,10 +95,12 @@ func synchronize(t *testing.T, c *iscsitest.Conn) (lost bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Status == 0 {
+		switch {
+		case r.Status == 0:
 			return false
-		}
-		if len(r.Sense) < 14 {
+		case r.Status == uint8(scsi.Busy) && pause.For(t.Context(), 10*time.Millisecond): // its reservations are not known yet
+			continue
+		case len(r.Sense) < 14:
 			t.Fatalf("status %#x, sense %x", r.Status, r.Sense)
 		}
 		switch key := r.Sense[2] & 15; {

@@ -11,7 +11,9 @@ import (
 	"sango/internal/api"
 	"sango/internal/iscsi/iscsitest"
 	"sango/internal/meta"
+	"sango/internal/pause"
 	"sango/internal/san"
+	"sango/internal/scsi"
 )
 
 const (
@@ -132,6 +134,9 @@ func ready(t *testing.T, c *iscsitest.Conn, lun int) (key uint8, asc uint16) {
 func run(t *testing.T, c *iscsitest.Conn, k iscsitest.Command) (key uint8, asc uint16) {
 	t.Helper()
 	r, err := c.Do(k)
+	for err == nil && r.Status == uint8(scsi.Busy) && pause.For(t.Context(), 10*time.Millisecond) {
+		r, err = c.Do(k) // its reservations are not known yet
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,31 +24,42 @@ func (f *Finding) tell(ops []porcupine.Operation, info porcupine.LinearizationIn
 		}
 	}
 	slices.SortFunc(f.ops, func(a, b *Op) int { return cmp.Or(cmp.Compare(a.Call, b.Call), cmp.Compare(a.ID, b.ID)) })
-	best := map[*Op]int{}
-	length := -1
-	for _, partition := range info.PartialLinearizationsOperations() {
-		for _, order := range partition {
-			if len(order) > length {
-				length = len(order)
-				clear(best)
-				for _, p := range order {
-					best[opOf(p)]++
-				}
-			}
-		}
-	}
-	// The longest order that was found ends where something returned that could
-	// not be fitted in.
 	want := map[*Op]int{}
 	for _, p := range ops {
 		want[opOf(p)]++
 	}
-	for _, o := range f.ops {
-		if best[o] < want[o] && o.returned() != Never && (f.at == nil || o.Return < f.at.Return) {
-			f.at = o
+	// The longest order that was found ends where something returned that could
+	// not be fitted in; of orders of the same length the one that came furthest.
+	length := 0
+	f.at = f.leftOut(nil, want)
+	for _, partition := range info.PartialLinearizationsOperations() {
+		for _, order := range partition {
+			if len(order) < length {
+				continue
+			}
+			at := f.leftOut(order, want)
+			if len(order) > length || at != nil && (f.at == nil || at.Return > f.at.Return) {
+				length, f.at = len(order), at
+			}
 		}
 	}
 	f.Story = f.write()
+}
+
+// leftOut returns the op that was answered first of those that are not in order
+// with all of their parts; nil: there is none.
+func (f *Finding) leftOut(order []porcupine.Operation, want map[*Op]int) *Op {
+	have := map[*Op]int{}
+	for _, p := range order {
+		have[opOf(p)]++
+	}
+	var first *Op
+	for _, o := range f.ops {
+		if have[o] < want[o] && o.returned() != Never && (first == nil || o.Return < first.Return) {
+			first = o
+		}
+	}
+	return first
 }
 
 func (f *Finding) write() string {
