@@ -68,11 +68,17 @@ const (
 // ids of its portals.
 func (n *Node) register(ctx context.Context) error {
 	end := time.Now().Add(ttlWait)
-	for said := false; ; said = true {
+	var refused error
+	for {
 		err := n.registerNow(ctx)
+		if err != nil && refused != nil && ctx.Err() != nil {
+			return refused // and not that there was no time for one more try
+		}
 		if !errors.As(err, new(*meta.TTLError)) || time.Now().After(end) || !pause.For(ctx, ttlAgain) {
 			return err
 		}
+		said := refused != nil
+		refused = err
 		if !said {
 			n.cfg.Log.Warn("this gateway can't register now; it waits for the others", "time", ttlWait, "error", err)
 		}
