@@ -190,23 +190,41 @@ func (d *disk) one(r *rand.Rand) {
 		rec.Add(o)
 		return
 	}
-	if err == nil {
-		rec.Add(o)
-		d.repeated(o, before)
-		return
+	if err != nil {
+		a.note(o)
 	}
-	o.Outcome, o.Note = history.Unknown, err.Error()
-	a.note(o)
-	var class *block.Error
-	if errors.As(err, &class) && (class.Class == block.NoSpace || class.Class == block.Medium || class.Class == block.Failed) {
-		o.Bound, o.Strict = o.Return, true // it was answered
+	over, open := d.sent(o, err, d.dev.View().Counters.Retries-before.Retries)
+	for _, o := range over {
 		rec.Add(o)
-		return
 	}
-	// It may have been sent more than once.
 	d.lock.Lock()
 	defer d.lock.Unlock()
-	d.open = append(d.open, o, d.copyOf(o))
+	d.open = append(d.open, open...)
+}
+
+// sent returns the transmissions of a change that ended with err, while the
+// device sent something again so many times: those that are over, since the
+// device promises that all of them are when one was answered; and those that are
+// open until the next process has taken over.
+func (d *disk) sent(o *history.Op, err error, retries uint64) (over, open []*history.Op) {
+	if err != nil {
+		o.Outcome, o.Note = history.Unknown, err.Error()
+	}
+	var class *block.Error
+	answered := errors.As(err, &class) && (class.Class == block.NoSpace || class.Class == block.Medium || class.Class == block.Failed)
+	if err != nil && !answered { // it may have been sent more than once
+		return nil, []*history.Op{o, d.copyOf(o)}
+	}
+	if answered {
+		o.Bound, o.Strict = o.Return, true
+	}
+	over = append(over, o)
+	for range min(retries, mostCopies) { // of this one or another
+		c := d.copyOf(o)
+		c.Bound, c.Strict = o.Return, true
+		over = append(over, c)
+	}
+	return over, nil
 }
 
 // copyOf is another transmission of o.
@@ -218,14 +236,3 @@ func (d *disk) copyOf(o *history.Op) *history.Op {
 
 // mostCopies bounds the transmissions of a request that the checker is to think of.
 const mostCopies = 3
-
-// repeated keeps an op for each time that o may have been sent beside the one
-// that was answered: the device promises that all of them are over by then.
-func (d *disk) repeated(o *history.Op, before multipath.Counters) {
-	times := d.dev.View().Counters.Retries - before.Retries // of this or another one
-	for range min(times, mostCopies) {
-		c := d.copyOf(o)
-		c.Bound, c.Strict = o.Return, true
-		d.host.rec.Add(c)
-	}
-}
