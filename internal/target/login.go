@@ -164,6 +164,9 @@ func (c *conn) establish(m *iscsi.Login, resp *iscsi.LoginResponse) iscsi.LoginS
 		}
 		return iscsi.LoginNoSession
 	}
+	if !id.Discovery {
+		c.awaitGone()
+	}
 	if status := c.register(); status != iscsi.LoginSuccess {
 		return status
 	}
@@ -239,6 +242,30 @@ func (c *conn) register() iscsi.LoginStatus {
 			return iscsi.LoginUnavailable
 		case <-c.quit:
 			return iscsi.LoginUnavailable
+		}
+	}
+}
+
+// goneTime is how long a login waits for sessions that the initiator has left.
+const goneTime = time.Second
+
+// awaitGone waits for the end of sessions of other names that the initiator has
+// left by closing their connections, which may not have noticed yet: it need not
+// meet what it held itself a moment ago, by RESERVE(6) or PREVENT ALLOW MEDIUM
+// REMOVAL.
+func (c *conn) awaitGone() {
+	limit := time.NewTimer(goneTime)
+	defer limit.Stop()
+	for _, old := range c.srv.reg.of(c.identity.Initiator.Name) {
+		if !old.sock.hungUp() {
+			continue
+		}
+		select {
+		case <-old.done:
+		case <-limit.C:
+			return
+		case <-c.quit:
+			return
 		}
 	}
 }

@@ -76,6 +76,21 @@ func (r *registry) add(c *conn) (old *conn, status iscsi.LoginStatus) {
 	return nil, iscsi.LoginSuccess
 }
 
+// of returns the normal sessions of an initiator name.
+func (r *registry) of(name string) (list []*conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hosts[name] == nil {
+		return nil
+	}
+	for id, c := range r.nexuses {
+		if id.Initiator.Name == name {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // remove forgets the session of c, if it got as far as to have one.
 func (r *registry) remove(c *conn) {
 	r.mu.Lock()

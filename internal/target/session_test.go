@@ -292,3 +292,33 @@ func TestSessions(t *testing.T) {
 		t.Errorf("the session is described as %+v", got)
 	}
 }
+
+// A host that closed its connection and comes back under another name does not
+// meet what it held itself a moment ago, though the old session takes a while to
+// end; but it does not wait for ever, nor for sessions that stand.
+func TestLoginAwaitsSessionsThatWereLeft(t *testing.T) {
+	s := start(t)
+	stands := connect(t, s)
+	stands.ready()
+	old := beside(t, s, 2)
+	arrived := s.dev.Hold()
+	old.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
+	<-arrived
+	old.nc.Close()
+	released := make(chan struct{})
+	time.AfterFunc(20*time.Millisecond, func() { s.dev.Release(); close(released) })
+	beside(t, s, 3)
+	if n := len(s.Sessions()); n != 2 {
+		t.Errorf("%d sessions when the login was answered, want 2", n)
+	}
+	<-released
+	stuck := beside(t, s, 4)
+	arrived = s.dev.Hold()
+	stuck.command(command{cdb: write10(0, 8), write: true, expected: 4096, data: pattern(4096)})
+	<-arrived
+	stuck.nc.Close()
+	i := dial(t, s)
+	if st := i.login(isid(5), names(hostName, targetName)...); st != iscsi.LoginSuccess {
+		t.Errorf("the login ended with %v", st)
+	}
+}
