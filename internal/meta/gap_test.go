@@ -38,7 +38,11 @@ func streamsHaveNoGap(t *testing.T, s, s2 *Store) {
 		}
 	})
 	enough := errors.New("enough")
-	for range 150 {
+	rounds := 150
+	if testing.Short() {
+		rounds = 25
+	}
+	for range rounds {
 		last, more := uint64(0), 5
 		err := s2.Follow(ctx, true, func(rev int64, _ bool, records []Record) error {
 			for _, r := range records {

@@ -146,6 +146,7 @@ func TestRestoreWithoutIdentity(t *testing.T) {
 // A configuration with which nothing was ever stored does not stand in the way
 // of the right one.
 func TestWrongFirstConfigurationIsReplaced(t *testing.T) {
+	t.Parallel()
 	first := func(t *testing.T, dir string, o Options) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()

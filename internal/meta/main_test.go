@@ -1,14 +1,34 @@
 package meta
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"os"
+	"runtime/pprof"
 	"testing"
 
 	"sango/internal/san"
 )
 
-// open returns a store in dir that is closed with the test.
+// TestMain fails where a test left an etcd: that ends the whole process, without
+// a word, up to half a minute after its directory is gone.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	var stacks bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+		panic(err)
+	}
+	if bytes.Contains(stacks.Bytes(), []byte("etcdserver.(*EtcdServer).purgeFile")) {
+		fmt.Println("FAIL: an etcd was left that runs")
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// open returns a store in dir that is closed with the test, if that did not do
+// so itself: see TestMain.
 func open(t *testing.T, dir string, o Options) *Store {
 	t.Helper()
 	o.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -16,15 +36,18 @@ func open(t *testing.T, dir string, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if s.cli.Ctx().Err() == nil {
+			s.Close()
+		}
+	})
 	return s
 }
 
 // fresh returns an empty store.
 func fresh(t *testing.T) *Store {
 	t.Helper()
-	s := open(t, t.TempDir(), Options{NoSync: true})
-	t.Cleanup(s.Close)
-	return s
+	return open(t, t.TempDir(), Options{NoSync: true})
 }
 
 // update runs fn and wants it to work.

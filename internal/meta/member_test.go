@@ -26,6 +26,7 @@ import (
 // Without a majority nothing is read or changed, and the errors tell the two
 // kinds apart; when it is back all works again.
 func TestLossOfQuorum(t *testing.T) {
+	t.Parallel()
 	m := cluster(t, 3)
 	update(t, m[0].Store, func(tx *Tx) error { return tx.put("test", 1) })
 	m[1].stop()
@@ -94,6 +95,7 @@ func TestLeaderChangeUnderLoad(t *testing.T) {
 // A node grows from alone to three members, one dies and is removed, and a
 // backup of all that can be taken on any of them.
 func TestGrowth(t *testing.T) {
+	t.Parallel()
 	addrs := freeAddrs(t, 3)
 	first := &running{dir: t.TempDir(), opts: Options{NoSync: true}}
 	first.start(t)
@@ -225,6 +227,7 @@ func (a *authority) tls(name string) TLS {
 // Members and clients show certificates; who has none of the right authority
 // gets nothing.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	ca, other := newAuthority(t, "ca"), newAuthority(t, "other")
 	addrs := freeAddrs(t, 3)
 	first := &running{dir: t.TempDir(), opts: Options{NoSync: true, Member: &Member{Name: "m0", Peer: addrs[0], Client: addrs[1], TLS: ca.tls("m0")}}}

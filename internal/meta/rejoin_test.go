@@ -12,6 +12,7 @@ import (
 // A member that has lost its directory is told to be taken out and added again,
 // before etcd ends the process; then it joins.
 func TestJoinAfterLoss(t *testing.T) {
+	t.Parallel()
 	addrs := freeAddrs(t, 3)
 	first := &running{dir: t.TempDir(), opts: Options{NoSync: true, Member: &Member{Name: "m0", Peer: addrs[0]}}}
 	first.start(t)

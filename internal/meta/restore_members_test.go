@@ -16,6 +16,7 @@ import (
 // Beside members that run it is refused; where the old directory is there, it
 // says what it waits for.
 func TestRestoreOfMembers(t *testing.T) {
+	t.Parallel()
 	m := cluster(t, 3)
 	v := volume(t, m[0].Store, "db")
 	var file bytes.Buffer
