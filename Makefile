@@ -35,7 +35,8 @@ deps: ## install the Debian packages that the tests use as peers (as root)
 	@test/deps
 
 .PHONY: check
-check: vet lint unit ## what to run before a commit: vet, lint, unit tests
+check: vet lint ## what to run before a commit: vet, lint, unit tests (which wait much: more packages at a time)
+	$(GO) test -p $$((2 * $$(nproc))) -parallel 4 $(PKG)
 
 .PHONY: vet
 vet:

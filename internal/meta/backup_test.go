@@ -91,6 +91,7 @@ func backupAndRestore(t *testing.T, s, s2 *Store) {
 // What was granted after a restore is not granted again after another of the
 // same backup.
 func TestRestoredTwice(t *testing.T) {
+	t.Parallel()
 	s := fresh(t)
 	filled(t, s)
 	var file bytes.Buffer
@@ -122,6 +123,7 @@ func TestRestoredTwice(t *testing.T) {
 // Ids of port groups and portals that were given after the backup, or after a
 // restore, are not given to others.
 func TestRestoredIDs(t *testing.T) {
+	t.Parallel()
 	s := fresh(t)
 	var empty, file bytes.Buffer
 	if err := s.Backup(t.Context(), &empty); err != nil {
@@ -249,6 +251,7 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 // A restore that was cut short leaves a store that says so, until it is
 // repeated.
 func TestHalfRestoredStoreIsRefused(t *testing.T) {
+	t.Parallel()
 	s := fresh(t)
 	filled(t, s)
 	var file bytes.Buffer

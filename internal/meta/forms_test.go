@@ -37,6 +37,7 @@ var contract = map[string]func(t *testing.T, s, s2 *Store){
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) (s, s2 *Store){
 		"alone":    func(t *testing.T) (s, s2 *Store) { s = fresh(t); return s, s },
 		"member":   func(t *testing.T) (s, s2 *Store) { m := cluster(t, 3); return m[0].Store, m[1].Store },

@@ -38,11 +38,7 @@ func streamsHaveNoGap(t *testing.T, s, s2 *Store) {
 		}
 	})
 	enough := errors.New("enough")
-	rounds := 150
-	if testing.Short() {
-		rounds = 25
-	}
-	for range rounds {
+	for range 50 {
 		last, more := uint64(0), 5
 		err := s2.Follow(ctx, true, func(rev int64, _ bool, records []Record) error {
 			for _, r := range records {

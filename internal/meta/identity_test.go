@@ -88,6 +88,7 @@ func TestAnotherStoreIsRefused(t *testing.T) {
 
 // A directory whose etcd files are gone does not start with an empty store.
 func TestLostStoreIsNotMadeAnew(t *testing.T) {
+	t.Parallel()
 	dir, o := t.TempDir(), Options{NoSync: true}
 	s := open(t, dir, o)
 	var file bytes.Buffer
@@ -113,6 +114,7 @@ func TestLostStoreIsNotMadeAnew(t *testing.T) {
 // A restored backup that has no identity leaves the store or the directory its
 // own.
 func TestRestoreWithoutIdentity(t *testing.T) {
+	t.Parallel()
 	s := fresh(t)
 	update(t, s, func(tx *Tx) error { tx.del(storeKey); return nil })
 	var file bytes.Buffer
@@ -157,9 +159,10 @@ func TestWrongFirstConfigurationIsReplaced(t *testing.T) {
 		}
 		return err
 	}
-	addrs := freeAddrs(t, 3)
-	nowhere := Options{External: &External{Endpoints: []string{addrs[0]}}}
-	lonely := Options{Member: &Member{Name: "m0", Peer: addrs[0], Members: []string{"m0=" + addrs[0], "m1=" + addrs[1], "m2=" + addrs[2]}}}
+	const nobody, nobody2 = "127.0.0.1:1", "127.0.0.1:2" // no port that the kernel gives to somebody meanwhile
+	own := freeAddrs(t, 1)[0]
+	nowhere := Options{External: &External{Endpoints: []string{nobody}}}
+	lonely := Options{Member: &Member{Name: "m0", Peer: own, Members: []string{"m0=" + own, "m1=" + nobody, "m2=" + nobody2}}}
 	for name, wrong := range map[string]Options{"external": nowhere, "member": lonely} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -186,7 +189,7 @@ func TestWrongFirstConfigurationIsReplaced(t *testing.T) {
 		if err := first(t, dir, lonely); !errors.Is(err, san.ErrUnavailable) {
 			t.Fatal(err)
 		}
-		one := Options{Member: &Member{Name: "m0", Peer: addrs[0]}}
+		one := Options{Member: &Member{Name: "m0", Peer: own}}
 		if err := first(t, dir, one); err != nil {
 			t.Fatal(err)
 		}

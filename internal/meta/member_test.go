@@ -68,6 +68,7 @@ func TestLossOfQuorum(t *testing.T) {
 // A change whose confirmation is lost is made once by Ensure, whichever of its
 // attempts it was.
 func TestLeaderChangeUnderLoad(t *testing.T) {
+	t.Parallel()
 	m := cluster(t, 3)
 	leader := slices.IndexFunc(m, func(r *running) bool { return r.etcd.Server.Leader() == r.etcd.Server.MemberID() })
 	s := m[(leader+1)%3].Store

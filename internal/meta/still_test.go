@@ -15,6 +15,7 @@ import (
 // A backup does not go back under a gateway that lives, whatever it is told; a
 // heartbeat of one that is gone keeps nobody from it.
 func TestNoRestoreUnderGateways(t *testing.T) {
+	t.Parallel()
 	s := fresh(t)
 	volume(t, s, "v")
 	var file bytes.Buffer
